@@ -1,0 +1,12 @@
+//! The pure core: every rule of the service, as functions from values to values.
+//!
+//! Nothing here is `async`, reads a clock, the environment or a random number, logs, or knows Lambda, SQS,
+//! DynamoDB or HTTP. Whoever calls passes `now` and the policy in, and carries out what comes back.
+
+pub mod chain;
+pub mod decide;
+pub mod record;
+pub mod redact;
+pub mod reply;
+pub mod request;
+pub mod target;
