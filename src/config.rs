@@ -2,14 +2,15 @@
 //!
 //! Only binaries call this, once, at start. Nothing is fetched or connected here.
 
-use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::Url;
 use secrecy::SecretString;
 
-use crate::domain::decide::Policy;
+use crate::domain::pace::Policy;
 use crate::domain::target::{ApiVersion, Cloud, CredentialKind, Guid};
+use crate::graph::cloud::{graph_root, token_host};
 
 /// What the worker needs.
 #[derive(Debug)]
@@ -17,12 +18,15 @@ pub struct WorkerConfig {
     pub audit_table: String,
     pub queue_url: String,
     pub graph: GraphConfig,
+    /// For requests that name no `apiVersion`.
     pub api_version: ApiVersion,
     pub policy: Policy,
     /// One call to Graph at most.
     pub call_timeout: Duration,
     /// Requests under way at once, 1 to 100.
     pub concurrency: usize,
+    /// The name under which records are signed: Lambda's name of the function, or the program's.
+    pub function: String,
 }
 
 /// Whom we are to Entra and Graph, and where they are.
@@ -32,7 +36,7 @@ pub struct GraphConfig {
     pub client_id: Guid,
     pub credential: CredentialConfig,
     pub cloud: Cloud,
-    /// Without a trailing slash or path; the cloud's own unless `GRAPH_ENDPOINT` is set.
+    /// The cloud's own unless `GRAPH_ENDPOINT` is set.
     pub endpoint: Url,
     /// The token host; the cloud's own unless `GRAPH_AUTHORITY` is set.
     pub authority: Url,
@@ -61,5 +65,363 @@ impl CredentialConfig {
             Self::Certificate { .. } => CredentialKind::Certificate,
             Self::SecretId { .. } | Self::SecretText(_) => CredentialKind::Secret,
         }
+    }
+}
+
+/// Every setting that is missing or wrong, each with its name, its rule and what was found.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the settings are not usable: {}", .0.join("; "))]
+pub struct ConfigError(pub Vec<String>);
+
+impl WorkerConfig {
+    /// Reads the settings through `lookup`; an empty value counts as absent.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut settings = Settings { lookup, faults: Vec::new() };
+        let config = settings.worker();
+        match config {
+            Some(config) if settings.faults.is_empty() => Ok(config),
+            _ => Err(ConfigError(settings.faults)),
+        }
+    }
+}
+
+struct Settings<L> {
+    lookup: L,
+    faults: Vec<String>,
+}
+
+const GUID_RULE: &str = "a GUID in the 8-4-4-4-12 form";
+const DURATION_RULE: &str = "a whole number and `ms`, `s`, `m`, `h` or `d`, like `30s`, at most 365d";
+/// Long enough for any wish, short enough that no sum of durations overflows.
+const LONGEST_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+impl<L: Fn(&str) -> Option<String>> Settings<L> {
+    /// Reads everything before it gives up, so that all faults are named together.
+    fn worker(&mut self) -> Option<WorkerConfig> {
+        let audit_table =
+            self.required("AUDIT_TABLE", "a table name: 3 to 255 of `A-Za-z0-9_.-`", table_name);
+        let queue_url =
+            self.required("QUEUE_URL", "the http or https URL of a standard queue, not `.fifo`", queue_url);
+        let graph = self.graph();
+        let api_version =
+            self.optional("GRAPH_API_VERSION", "`v1.0` or `beta`", ApiVersion::V1, ApiVersion::parse);
+        let policy = self.policy();
+        let call_timeout = self.duration("CALL_TIMEOUT", Duration::from_secs(10));
+        let concurrency = self.optional("CONCURRENCY", "a whole number from 1 to 100", 10, |text| {
+            text.parse().ok().filter(|number| (1..=100).contains(number))
+        });
+        let function = self.optional("AWS_LAMBDA_FUNCTION_NAME", "a text", "worker".to_owned(), |text| {
+            Some(text.to_owned())
+        });
+        Some(WorkerConfig {
+            audit_table: audit_table?,
+            queue_url: queue_url?,
+            graph: graph?,
+            api_version: api_version?,
+            policy: policy?,
+            call_timeout: call_timeout?,
+            concurrency: concurrency?,
+            function: function?,
+        })
+    }
+
+    fn policy(&mut self) -> Option<Policy> {
+        let default = Policy::default();
+        let max_attempts =
+            self.optional("MAX_ATTEMPTS", "a whole number from 1 to 1000", default.max_attempts, |text| {
+                text.parse().ok().filter(|number| (1..=1000).contains(number))
+            });
+        let window = self.duration("WINDOW", default.window);
+        let check_after = self.duration("CHECK_AFTER", default.check_after);
+        let retry_after = self.duration("RETRY_AFTER", default.retry_after);
+        let give_up_after = self.duration("GIVE_UP_AFTER", default.give_up_after);
+        Some(Policy {
+            max_attempts: max_attempts?,
+            window: window?,
+            check_after: check_after?,
+            retry_after: retry_after?,
+            give_up_after: give_up_after?,
+        })
+    }
+
+    fn graph(&mut self) -> Option<GraphConfig> {
+        let guid = |text: &str| Guid::parse(text).ok();
+        let tenant_id = self.required("GRAPH_TENANT_ID", GUID_RULE, guid);
+        let client_id = self.required("GRAPH_CLIENT_ID", GUID_RULE, guid);
+        let credential = self.credential();
+        let cloud =
+            self.optional("GRAPH_CLOUD", "`global`, `usgov`, `usgovdod` or `china`", Cloud::Global, cloud);
+        let of_cloud = |host: fn(Cloud) -> &'static str| Url::parse(host(cloud.unwrap_or_default())).ok();
+        const ROOT_RULE: &str =
+            "an `https` URL, or `http` on a loopback address, without user, query or fragment";
+        let (endpoint, authority) = (of_cloud(graph_root), of_cloud(token_host));
+        let endpoint = self.optional_or("GRAPH_ENDPOINT", ROOT_RULE, endpoint, root);
+        let authority = self.optional_or("GRAPH_AUTHORITY", ROOT_RULE, authority, root);
+        Some(GraphConfig {
+            tenant_id: tenant_id?,
+            client_id: client_id?,
+            credential: credential?,
+            cloud: cloud?,
+            endpoint: endpoint?,
+            authority: authority?,
+        })
+    }
+
+    fn credential(&mut self) -> Option<CredentialConfig> {
+        let kind =
+            self.required("GRAPH_CREDENTIAL", "`federated`, `certificate` or `secret`", |text| match text {
+                "federated" => Some(CredentialKind::Federated),
+                "certificate" => Some(CredentialKind::Certificate),
+                "secret" => Some(CredentialKind::Secret),
+                _ => None,
+            });
+        let secret_id = self.get("GRAPH_SECRET_ID");
+        let secret = self.get("GRAPH_CLIENT_SECRET");
+        match (kind?, secret_id, secret) {
+            (CredentialKind::Federated, None, None) => Some(CredentialConfig::Federated),
+            (CredentialKind::Certificate, Some(secret_id), None) => Some(CredentialConfig::Certificate { secret_id }),
+            (CredentialKind::Secret, Some(secret_id), None) => Some(CredentialConfig::SecretId { secret_id }),
+            (CredentialKind::Secret, None, Some(secret)) => Some(CredentialConfig::SecretText(secret.into())),
+            (CredentialKind::Federated, _, _) => self.fault(
+                "`GRAPH_SECRET_ID` and `GRAPH_CLIENT_SECRET` must not be set with `GRAPH_CREDENTIAL` `federated`: it needs no secret",
+            ),
+            (CredentialKind::Certificate, _, _) => self.fault(
+                "`GRAPH_CREDENTIAL` `certificate` needs `GRAPH_SECRET_ID`, and no `GRAPH_CLIENT_SECRET`",
+            ),
+            (CredentialKind::Secret, _, _) => self.fault(
+                "`GRAPH_CREDENTIAL` `secret` needs exactly one of `GRAPH_SECRET_ID` and `GRAPH_CLIENT_SECRET`",
+            ),
+        }
+    }
+
+    fn duration(&mut self, name: &str, default: Duration) -> Option<Duration> {
+        self.optional(name, DURATION_RULE, default, duration)
+    }
+
+    fn required<T>(&mut self, name: &str, rule: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+        match self.get(name) {
+            Some(text) => self.checked(name, rule, &text, read),
+            None => self.fault(format!("`{name}` is not set; it must be {rule}")),
+        }
+    }
+
+    fn optional<T>(
+        &mut self,
+        name: &str,
+        rule: &str,
+        default: T,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        self.optional_or(name, rule, Some(default), read)
+    }
+
+    fn optional_or<T>(
+        &mut self,
+        name: &str,
+        rule: &str,
+        default: Option<T>,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        match self.get(name) {
+            Some(text) => self.checked(name, rule, &text, read),
+            None => default,
+        }
+    }
+
+    fn checked<T>(
+        &mut self,
+        name: &str,
+        rule: &str,
+        text: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let value = read(text);
+        if value.is_none() {
+            let found = crate::domain::request::shorten(text);
+            self.faults.push(format!("`{name}` must be {rule}, is \"{found}\""));
+        }
+        value
+    }
+
+    fn fault<T>(&mut self, fault: impl Into<String>) -> Option<T> {
+        self.faults.push(fault.into());
+        None
+    }
+
+    fn get(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).filter(|text| !text.is_empty())
+    }
+}
+
+fn table_name(text: &str) -> Option<String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    ((3..=255).contains(&text.len()) && text.bytes().all(allowed)).then(|| text.to_owned())
+}
+
+/// First-in-first-out queues are refused: a message that waits for hours would hold up its whole group.
+fn queue_url(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok()?;
+    let plain =
+        matches!(url.scheme(), "http" | "https") && url.path().len() > 1 && !url.path().ends_with(".fifo");
+    plain.then(|| text.to_owned())
+}
+
+fn cloud(text: &str) -> Option<Cloud> {
+    match text {
+        "global" => Some(Cloud::Global),
+        "usgov" => Some(Cloud::UsGov),
+        "usgovdod" => Some(Cloud::UsGovDod),
+        "china" => Some(Cloud::China),
+        _ => None,
+    }
+}
+
+/// A token must never travel in the clear: plain `http` is for tests on this machine.
+fn root(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let host = url.host_str()?.trim_matches(['[', ']']);
+    let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let safe = url.scheme() == "https" || (url.scheme() == "http" && loopback);
+    let bare = url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    (safe && bare).then_some(url)
+}
+
+/// A whole number and a unit; `None` for everything else and for over a year.
+fn duration(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    let ms = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60 * 1000,
+        "h" => 60 * 60 * 1000,
+        "d" => 24 * 60 * 60 * 1000,
+        _ => return None,
+    };
+    number.checked_mul(ms).map(Duration::from_millis).filter(|duration| *duration <= LONGEST_DURATION)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GUID: &str = "D82EB508-acc4-43cc-bcf1-7c1c4a2c073b";
+
+    fn read(changes: &[(&str, &str)]) -> Result<WorkerConfig, ConfigError> {
+        let base = [
+            ("AUDIT_TABLE", "regrant-audit"),
+            ("QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/000000000000/regrant"),
+            ("GRAPH_TENANT_ID", GUID),
+            ("GRAPH_CLIENT_ID", GUID),
+            ("GRAPH_CREDENTIAL", "federated"),
+        ];
+        WorkerConfig::read(|name| {
+            let found = changes.iter().chain(&base).find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    fn fault(changes: &[(&str, &str)]) -> String {
+        read(changes).unwrap_err().0.join("; ")
+    }
+
+    #[test]
+    fn smallest_environment_takes_every_default() {
+        let config = read(&[]).unwrap();
+        assert_eq!(config.policy, Policy::default());
+        assert_eq!((config.call_timeout, config.concurrency), (Duration::from_secs(10), 10));
+        assert_eq!(config.graph.tenant_id.as_str(), GUID.to_ascii_lowercase());
+        assert_eq!(config.graph.endpoint.as_str(), "https://graph.microsoft.com/");
+        assert_eq!(config.graph.authority.as_str(), "https://login.microsoftonline.com/");
+        assert_eq!((config.api_version, config.function.as_str()), (ApiVersion::V1, "worker"));
+    }
+
+    #[test]
+    fn all_faults_are_named_at_once() {
+        let error = WorkerConfig::read(|name| (name == "CONCURRENCY").then(|| "0".to_owned())).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the settings are not usable: \
+             `AUDIT_TABLE` is not set; it must be a table name: 3 to 255 of `A-Za-z0-9_.-`; \
+             `QUEUE_URL` is not set; it must be the http or https URL of a standard queue, not `.fifo`; \
+             `GRAPH_TENANT_ID` is not set; it must be a GUID in the 8-4-4-4-12 form; \
+             `GRAPH_CLIENT_ID` is not set; it must be a GUID in the 8-4-4-4-12 form; \
+             `GRAPH_CREDENTIAL` is not set; it must be `federated`, `certificate` or `secret`; \
+             `CONCURRENCY` must be a whole number from 1 to 100, is \"0\""
+        );
+    }
+
+    #[test]
+    fn each_wrong_value_is_refused_with_its_rule() {
+        for (name, value) in [
+            ("AUDIT_TABLE", "a\"b"),
+            ("QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/000000000000/regrant.fifo"),
+            ("QUEUE_URL", "regrant"),
+            ("GRAPH_TENANT_ID", "contoso.onmicrosoft.com"),
+            ("GRAPH_CREDENTIAL", "password"),
+            ("GRAPH_CLOUD", "germany"),
+            ("GRAPH_API_VERSION", "v2.0"),
+            ("GRAPH_ENDPOINT", "http://graph.example"),
+            ("GRAPH_ENDPOINT", "https://user@graph.example"),
+            ("GRAPH_AUTHORITY", "ftp://127.0.0.1"),
+            ("MAX_ATTEMPTS", "0"),
+            ("WINDOW", "14"),
+            ("CHECK_AFTER", "-1s"),
+            ("RETRY_AFTER", "1.5s"),
+            ("GIVE_UP_AFTER", "99999999999999999999d"),
+            ("CALL_TIMEOUT", "366d"),
+            ("CONCURRENCY", "101"),
+        ] {
+            let fault = fault(&[(name, value)]);
+            assert!(fault.starts_with(&format!("`{name}` must be ")), "{name}={value}: {fault}");
+        }
+    }
+
+    #[test]
+    fn credential_and_secret_settings_must_agree() {
+        let secret = ("GRAPH_CLIENT_SECRET", "canary");
+        let id = ("GRAPH_SECRET_ID", "regrant/graph");
+        for (kind, settings, usable) in [
+            ("federated", vec![], true),
+            ("federated", vec![id], false),
+            ("certificate", vec![id], true),
+            ("certificate", vec![], false),
+            ("certificate", vec![secret], false),
+            ("secret", vec![id], true),
+            ("secret", vec![secret], true),
+            ("secret", vec![id, secret], false),
+            ("secret", vec![], false),
+        ] {
+            let changes = [vec![("GRAPH_CREDENTIAL", kind)], settings].concat();
+            let config = read(&changes);
+            assert_eq!(config.is_ok(), usable, "{changes:?}");
+            assert!(!format!("{config:?}").contains("canary"));
+        }
+    }
+
+    #[test]
+    fn loopback_roots_may_be_plain_and_durations_have_five_units() {
+        let config = read(&[
+            ("GRAPH_ENDPOINT", "http://127.0.0.1:8080"),
+            ("GRAPH_AUTHORITY", "http://[::1]:8081"),
+            ("CHECK_AFTER", "250ms"),
+            ("RETRY_AFTER", "2s"),
+            ("WINDOW", "3h"),
+            ("GIVE_UP_AFTER", "4d"),
+            ("CALL_TIMEOUT", "1m"),
+        ]);
+        let config = config.unwrap();
+        let policy = Policy {
+            max_attempts: 5,
+            window: Duration::from_secs(3 * 3600),
+            check_after: Duration::from_millis(250),
+            retry_after: Duration::from_secs(2),
+            give_up_after: Duration::from_secs(4 * 86400),
+        };
+        assert_eq!((config.policy, config.call_timeout), (policy, Duration::from_secs(60)));
     }
 }

@@ -1,4 +1,24 @@
 //! regrant repairs failed access-package deliveries in Microsoft Entra and keeps an audit trail of it.
+//!
+//! A message's way, and the modules in reading order: `worker` takes an invocation's payload and parses each
+//! body; `batch` runs them side by side; `reprocess` reads a target's history from the `trail`, asks `domain`
+//! what comes next, looks and calls through `graph`, and appends what happened; `worker` puts unsettled
+//! messages off through the `queue` and reports them as failed. `reject` records what is not a request.
+//!
+//! Imports point one way: `domain` <- `graph`, `trail`, `queue` <- `reprocess`, `reject` <- `worker` <- the
+//! binaries and `local`. Only binaries read the environment, through `config`.
 
-pub mod config;
 pub mod domain;
+
+pub mod aws;
+pub mod clock;
+pub mod graph;
+pub mod queue;
+pub mod telemetry;
+pub mod trail;
+
+pub mod batch;
+pub mod config;
+pub mod reject;
+pub mod reprocess;
+pub mod worker;

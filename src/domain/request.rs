@@ -39,6 +39,12 @@ impl RequestId {
         (well_formed && redact(text) == text).then(|| Self(text.to_owned()))
     }
 
+    /// Stands for a message that is not a request; what breaks the rule is replaced, so that it always can.
+    pub fn of_message(message_id: &str) -> Self {
+        let allowed = |c: char| if c.is_ascii_alphanumeric() || "._:-".contains(c) { c } else { '_' };
+        Self(redact(message_id).chars().take(128).map(allowed).collect())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -260,8 +266,8 @@ impl Strict {
 }
 
 /// The first 64 characters, control characters escaped, so that an error stays one readable line.
-fn shorten(text: &str) -> String {
-    let cut = redact(text);
+pub fn shorten(text: &str) -> String {
+    let cut = redact(&text.chars().take(512).collect::<String>());
     let mut short = cut.chars().take(64).flat_map(char::escape_debug).collect::<String>();
     if cut.chars().nth(64).is_some() {
         short.push('…');

@@ -1,0 +1,265 @@
+//! The fold of one target's history: what its records say together. Holds no rule of what to do next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::record::{AttemptEnded, Before, Fact, Outcome, Record, Verdict};
+use super::request::RequestId;
+use super::target::{Guid, TargetKind};
+
+/// Everything that the rules and the answers need to know of one target's past.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    kind: TargetKind,
+    /// How many repairs have been settled; the open or next one is this plus one.
+    settled_repairs: u64,
+    /// The repair under way, if any.
+    pub repair: Option<Repair>,
+    settled: BTreeMap<RequestId, Ending>,
+}
+
+/// How a settled repair ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The settling record's number and fact.
+    pub seq: u64,
+    pub fact: Fact,
+    /// The repair's last attempt, if there was one.
+    pub attempt: Option<Attempt>,
+}
+
+/// All that happened to the target since it was last settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repair {
+    pub number: u64,
+    pub first_at: Timestamp,
+    pub last_at: Timestamp,
+    pub last_seq: u64,
+    pub requests: BTreeSet<RequestId>,
+    pub attempts: Vec<Attempt>,
+}
+
+/// One attempt and what is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    pub number: u32,
+    pub client_request_id: Guid,
+    pub lease_until: Timestamp,
+    pub before: Before,
+    pub ended: Option<Ended>,
+    /// A later look saw a state other than `before`, and a heartbeat says so.
+    pub moved: bool,
+    pub observed: Option<Observed>,
+}
+
+/// How the call of an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// When it was over: the time of recording, or the end of the lease if its caller died.
+    pub at: Timestamp,
+    /// Nobody came back to tell; another closed the attempt after its lease.
+    pub caller_died: bool,
+    pub outcome: Outcome,
+    pub http_status: Option<u16>,
+    pub error_code: Option<String>,
+    pub error_message: Option<String>,
+    pub retry_after: Duration,
+    pub graph_request_id: Option<String>,
+}
+
+/// A verdict on an attempt that did not settle the repair: the delivery failed again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    pub at: Timestamp,
+    pub verdict: Verdict,
+    pub state: Option<String>,
+    pub completed_at: Option<Timestamp>,
+}
+
+/// Where the open repair stands; each is a column of the decision table, or stands before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase<'a> {
+    NoAttempt,
+    /// A call may be under way.
+    Open(&'a Attempt),
+    /// Graph took the attempt: it accepted it, or was seen moving since.
+    Taken(&'a Attempt, &'a Ended),
+    /// Unknown, unavailable, throttled or rejected, and no movement was seen since.
+    Doubtful(&'a Attempt, &'a Ended),
+    /// Taken, and failed again.
+    FailedAgain(&'a Attempt, &'a Observed),
+}
+
+impl State {
+    pub fn new(kind: TargetKind) -> Self {
+        Self { kind, settled_repairs: 0, repair: None, settled: BTreeMap::new() }
+    }
+
+    /// Folds a whole history, given in `seq` order.
+    pub fn fold<'a>(kind: TargetKind, records: impl IntoIterator<Item = &'a Record>) -> Self {
+        let mut state = Self::new(kind);
+        for record in records {
+            state.apply(record);
+        }
+        state
+    }
+
+    /// The number that the next record's `repair` has, unless it belongs to an older repair's attempt.
+    pub fn current_repair(&self) -> u64 {
+        self.settled_repairs + 1
+    }
+
+    /// True if the trail holds no record of this request yet, so that the next one is its first.
+    pub fn is_new(&self, request: &RequestId) -> bool {
+        self.ending(request).is_none()
+            && !self.repair.as_ref().is_some_and(|repair| repair.requests.contains(request))
+    }
+
+    /// How the repair ended that this request belonged to; `None` while it is not settled.
+    pub fn ending(&self, request: &RequestId) -> Option<&Ending> {
+        self.settled.get(request)
+    }
+
+    /// Adds the next record. A record of an already settled repair (a caller that came back late, or was
+    /// canceled meanwhile) changes nothing: the repair is over, and such a record opens no new one.
+    pub fn apply(&mut self, record: &Record) {
+        let number = record.repair.unwrap_or_default();
+        if number <= self.settled_repairs {
+            return;
+        }
+        let repair = self.repair.get_or_insert_with(|| Repair {
+            number,
+            first_at: record.at,
+            last_at: record.at,
+            last_seq: record.seq,
+            requests: BTreeSet::new(),
+            attempts: Vec::new(),
+        });
+        repair.last_at = record.at;
+        repair.last_seq = record.seq;
+        repair.requests.insert(record.request_id.clone());
+        repair.note(record);
+        if settles(self.kind, &record.fact) {
+            self.settle(record);
+        }
+    }
+
+    fn settle(&mut self, record: &Record) {
+        let Some(mut repair) = self.repair.take() else { return };
+        self.settled_repairs = repair.number;
+        let ending = Ending { seq: record.seq, fact: record.fact.clone(), attempt: repair.attempts.pop() };
+        for request in repair.requests {
+            self.settled.insert(request, ending.clone());
+        }
+    }
+}
+
+impl Repair {
+    pub fn phase(&self) -> Phase<'_> {
+        let Some(attempt) = self.attempts.last() else { return Phase::NoAttempt };
+        match (&attempt.ended, &attempt.observed) {
+            (_, Some(observed)) => Phase::FailedAgain(attempt, observed),
+            (None, None) => Phase::Open(attempt),
+            (Some(ended), None) if attempt.was_taken() => Phase::Taken(attempt, ended),
+            (Some(ended), None) => Phase::Doubtful(attempt, ended),
+        }
+    }
+
+    /// Attempts that Graph accepted or may have: those that use up `MAX_ATTEMPTS`.
+    pub fn counted_attempts(&self) -> u32 {
+        let counts = |attempt: &&Attempt| {
+            attempt.was_taken()
+                || attempt.ended.as_ref().is_none_or(|ended| ended.outcome == Outcome::Unknown)
+        };
+        u32::try_from(self.attempts.iter().filter(counts).count()).unwrap_or(u32::MAX)
+    }
+
+    fn note(&mut self, record: &Record) {
+        match &record.fact {
+            Fact::AttemptStarted(started) => self.attempts.push(Attempt {
+                number: started.attempt,
+                client_request_id: started.client_request_id.clone(),
+                lease_until: started.lease_until,
+                before: started.before.clone(),
+                ended: None,
+                moved: false,
+                observed: None,
+            }),
+            Fact::AttemptEnded(ended) => {
+                let own =
+                    self.attempts.iter_mut().find(|own| own.client_request_id == ended.client_request_id);
+                if let Some(own) = own {
+                    own.ended = Some(Ended::of(ended, record.at, own.lease_until));
+                }
+            }
+            Fact::DeliveryPending { attempt: Some(number), state, .. } => {
+                if let Some(own) = self.attempts.iter_mut().find(|own| own.number == *number) {
+                    own.moved |= !own.before.state.eq_ignore_ascii_case(state);
+                }
+            }
+            Fact::DeliveryObserved(observed) => {
+                if let Some(own) = self.attempts.iter_mut().find(|own| own.number == observed.attempt) {
+                    own.observed = Some(Observed {
+                        at: record.at,
+                        verdict: observed.verdict,
+                        state: observed.state.clone(),
+                        completed_at: observed.completed_at,
+                    });
+                }
+            }
+            Fact::RequestReceived { .. }
+            | Fact::RequestJoined {}
+            | Fact::DeliveryPending { attempt: None, .. }
+            | Fact::RequestSkipped { .. }
+            | Fact::RequestAbandoned { .. }
+            | Fact::MessageRejected { .. } => {}
+        }
+    }
+}
+
+impl Attempt {
+    /// True once it is known that Graph took it.
+    pub fn was_taken(&self) -> bool {
+        let accepted = self.ended.as_ref().is_some_and(|ended| ended.outcome == Outcome::Accepted);
+        accepted || self.moved || self.observed.is_some()
+    }
+}
+
+impl Ended {
+    fn of(ended: &AttemptEnded, recorded_at: Timestamp, lease_until: Timestamp) -> Self {
+        Self {
+            at: if ended.duration_ms.is_some() { recorded_at } else { lease_until },
+            caller_died: ended.duration_ms.is_none(),
+            outcome: ended.outcome,
+            http_status: ended.http_status,
+            error_code: ended.error_code.clone(),
+            error_message: ended.error_message.clone(),
+            retry_after: Duration::from_secs(ended.retry_after_seconds.unwrap_or_default()),
+            graph_request_id: ended.graph_request_id.clone(),
+        }
+    }
+}
+
+/// Whether a fact ends its repair. A failed delivery of a request can be tried again; every other verdict is final.
+fn settles(kind: TargetKind, fact: &Fact) -> bool {
+    match fact {
+        Fact::RequestSkipped { .. } | Fact::RequestAbandoned { .. } => true,
+        Fact::DeliveryObserved(observed) => match observed.verdict {
+            Verdict::DeliveryFailed | Verdict::PartiallyDelivered => kind == TargetKind::Assignment,
+            Verdict::Delivered
+            | Verdict::Expired
+            | Verdict::Denied
+            | Verdict::Canceled
+            | Verdict::Missing
+            | Verdict::Other => true,
+        },
+        Fact::RequestReceived { .. }
+        | Fact::RequestJoined {}
+        | Fact::AttemptStarted(_)
+        | Fact::AttemptEnded(_)
+        | Fact::DeliveryPending { .. }
+        | Fact::MessageRejected { .. } => false,
+    }
+}

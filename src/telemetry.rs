@@ -1,0 +1,113 @@
+//! What an operator sees: log lines with fixed field names, and metrics for CloudWatch. Knows no rule.
+//!
+//! Fields: `target.id`, `request.id`, `attempt`, `outcome`, `graph.status`, `graph.request_id`, `duration_ms`,
+//! `delay_secs`. Never tokens, names, addresses or bodies.
+
+use std::time::Duration;
+
+use metrics::{counter, histogram};
+use tracing::{debug, error, info, warn};
+
+use crate::domain::record::{AttemptEnded, Outcome, stored_name};
+use crate::domain::reply::Look;
+use crate::domain::request::Request;
+use crate::graph::TokenError;
+
+/// The metrics' namespace in CloudWatch.
+pub const NAMESPACE: &str = "regrant";
+
+/// One line and its metrics for each attempt.
+pub fn attempt_ended(request: &Request, ended: &AttemptEnded, misconfigured: bool) {
+    let outcome = stored_name(&ended.outcome);
+    let duration_ms = ended.duration_ms.unwrap_or_default();
+    info!(
+        target.kind = request.target.kind.as_str(),
+        target.id = %request.target.id,
+        request.id = %request.request_id,
+        attempt = ended.attempt,
+        outcome,
+        graph.status = ended.http_status,
+        graph.error_code = ended.error_code.as_deref(),
+        graph.request_id = ended.graph_request_id.as_deref(),
+        client_request_id = %ended.client_request_id,
+        duration_ms,
+        "attempt ended"
+    );
+    count("Attempts");
+    count(match ended.outcome {
+        Outcome::Accepted => "AttemptsAccepted",
+        Outcome::Rejected => "AttemptsRejected",
+        Outcome::Throttled => "AttemptsThrottled",
+        Outcome::Unavailable => "AttemptsUnavailable",
+        Outcome::Unknown => "AttemptsInDoubt",
+    });
+    latency(Duration::from_millis(duration_ms));
+    if misconfigured {
+        refused(request, "Graph refused the token or its rights");
+    }
+}
+
+/// A look that saw nothing leaves no record, so it leaves a line.
+pub fn looked(request: &Request, look: &Look, duration: Duration) {
+    latency(duration);
+    let (target, id) = (&request.target.id, &request.request_id);
+    match look {
+        Look::Seen(sight) => debug!(target.id = %target, request.id = %id, state = sight.state, "looked"),
+        Look::Missing => debug!(target.id = %target, request.id = %id, "looked: no such object"),
+        Look::Throttled { .. } => {
+            count("LooksThrottled");
+            info!(target.id = %target, request.id = %id, "the look was throttled");
+        }
+        Look::Unavailable { reason, misconfigured, .. } => {
+            count("LooksUnavailable");
+            warn!(target.id = %target, request.id = %id, reason, "the look failed");
+            if *misconfigured {
+                refused(request, reason);
+            }
+        }
+    }
+}
+
+/// An administrator must act: the alarm that says so hangs on this metric.
+fn refused(request: &Request, reason: &str) {
+    count("AccessRefused");
+    error!(target.id = %request.target.id, request.id = %request.request_id, reason, "check the application's credential, permission or role");
+}
+
+pub fn no_token(error: &TokenError) {
+    count("NoToken");
+    error!("no token: {error}");
+}
+
+pub fn no_table(request_id: &str, error: &anyhow::Error) {
+    count("NoTable");
+    error!(request.id = request_id, "the audit table: {error:#}");
+}
+
+pub fn message_rejected(message_id: &str, error: &str) {
+    count("MessagesRejected");
+    warn!(message.id = message_id, error, "not a request");
+}
+
+/// A message stays in the queue.
+pub fn put_off(message_id: &str, delay: Duration) {
+    count("Deferrals");
+    debug!(message.id = message_id, delay_secs = delay.as_secs(), "put off");
+}
+
+pub fn panicked(message_id: &str) {
+    count("Panics");
+    error!(message.id = message_id, "a fault in regrant: the message stays in the queue");
+}
+
+pub fn cold_start() {
+    count("ColdStarts");
+}
+
+fn count(name: &'static str) {
+    counter!(name).increment(1);
+}
+
+fn latency(duration: Duration) {
+    histogram!("GraphLatency").record(duration.as_secs_f64() * 1000.0);
+}
