@@ -2,3 +2,6 @@
 
 pub mod config;
 pub mod domain;
+#[cfg(feature = "local")]
+pub mod local;
+pub mod worker;
