@@ -1,24 +1,23 @@
-//! The Graph simulator on the wire: what it refuses, what reprocess does, which faults it commits.
+//! The Graph simulator on the wire: what it refuses, what reprocess does.
 
 use std::time::Duration;
 
 use regrant::domain::target::{Guid, Target, TargetKind, Via};
-use regrant::local::graph::{
-    Application, CallKind, CallMatch, Fault, GraphCall, GraphSimulator, ObjectState, Simulated, random_guid,
-};
+use regrant::local::graph::{GraphCall, GraphSimulator, ObjectState, Simulated, random_guid};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
 const PREFIX: &str = "identityGovernance/entitlementManagement";
 
-struct Rig {
-    sim: GraphSimulator,
+/// A simulator and a client that has a token.
+pub struct Rig {
+    pub sim: GraphSimulator,
     http: Client,
-    token: String,
+    pub token: String,
 }
 
 impl Rig {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let sim = GraphSimulator::start().await.unwrap();
         // The feature `rustls-no-provider` insists on a provider even for plain HTTP.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -28,19 +27,19 @@ impl Rig {
         rig
     }
 
-    async fn renew_token(&mut self) {
+    pub async fn renew_token(&mut self) {
         let answer = self.ask_token(&form("client_secret", "of this test")).await;
         assert_eq!(answer.status(), 200);
         self.token = body(answer).await["access_token"].as_str().unwrap().to_owned();
     }
 
-    async fn ask_token(&self, form: &str) -> Response {
+    pub async fn ask_token(&self, form: &str) -> Response {
         let url = format!("{}/{}/oauth2/v2.0/token", self.sim.url(), random_guid());
         let request = self.http.post(url).header("content-type", "application/x-www-form-urlencoded");
         request.body(form.to_owned()).send().await.unwrap()
     }
 
-    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let url = format!("{}/{path}", self.sim.url());
         self.http
             .request(method, url)
@@ -48,19 +47,19 @@ impl Rig {
             .header("client-request-id", random_guid().as_str())
     }
 
-    async fn get(&self, path: &str) -> Response {
+    pub async fn get(&self, path: &str) -> Response {
         self.request(Method::GET, path).send().await.unwrap()
     }
 
-    async fn post(&self, path: &str) -> Response {
+    pub async fn post(&self, path: &str) -> Response {
         self.request(Method::POST, path).send().await.unwrap()
     }
 
-    fn failed_request(&self) -> Simulated {
+    pub fn failed_request(&self) -> Simulated {
         Simulated::failed_request(random_guid(), self.sim.now())
     }
 
-    fn last_call(&self) -> GraphCall {
+    pub fn last_call(&self) -> GraphCall {
         self.sim.calls().pop().unwrap()
     }
 }
@@ -71,22 +70,22 @@ fn no_trust() -> rustls::ClientConfig {
         .with_no_client_auth()
 }
 
-fn form(credential: &str, value: &str) -> String {
+pub fn form(credential: &str, value: &str) -> String {
     let client = random_guid();
     format!(
         "grant_type=client_credentials&client_id={client}&scope=http%3A%2F%2Fx%2F.default&{credential}={value}"
     )
 }
 
-fn request_path(id: &Guid) -> String {
+pub fn request_path(id: &Guid) -> String {
     format!("v1.0/{PREFIX}/assignmentRequests/{id}")
 }
 
-async fn body(answer: Response) -> Value {
+pub async fn body(answer: Response) -> Value {
     answer.json().await.unwrap()
 }
 
-async fn code(answer: Response) -> (u16, String) {
+pub async fn code(answer: Response) -> (u16, String) {
     let status = answer.status().as_u16();
     (status, body(answer).await["error"]["code"].as_str().unwrap().to_owned())
 }
@@ -268,133 +267,6 @@ async fn deliveries_fail_as_often_as_told_and_reads_lag_as_long_as_told() {
     rig.post(&format!("{path}/reprocess")).await;
     advance(&rig.sim, 10);
     assert_eq!(state().await, "delivered");
-}
-
-#[tokio::test]
-async fn faults_hit_the_calls_they_are_meant_for_in_order() {
-    let rig = Rig::start().await;
-    let object = rig.failed_request();
-    let id = object.target.id.clone();
-    rig.sim.put(object.clone());
-    let path = request_path(&id);
-    rig.sim.fault(CallMatch::reprocess().on(&random_guid()), Fault::Hang);
-    rig.sim.fault(CallMatch::reprocess(), Fault::Throttle { retry_after: Some(7) });
-    rig.sim.fault(CallMatch::any().on(&id), Fault::status(503, "ServiceUnavailable"));
-    let throttled = rig.post(&format!("{path}/reprocess")).await;
-    assert_eq!(throttled.headers()["retry-after"], "7");
-    assert_eq!(code(throttled).await, (429, "TooManyRequests".to_owned()));
-    assert_eq!(code(rig.get(&path).await).await, (503, "ServiceUnavailable".to_owned()));
-    assert_eq!(rig.get(&path).await.status(), 200);
-    assert_eq!(rig.sim.state(&object.target), Some(ObjectState::DeliveryFailed));
-}
-
-#[tokio::test]
-async fn lost_answers_differ_in_whether_the_call_was_applied() {
-    let rig = Rig::start().await;
-    for (fault, applied) in [(Fault::DropBefore, false), (Fault::DropAfter, true)] {
-        let object = rig.failed_request();
-        rig.sim.put(object.clone());
-        rig.sim.fault(CallMatch::reprocess(), fault);
-        let path = format!("{}/reprocess", request_path(&object.target.id));
-        let error = rig.request(Method::POST, &path).send().await.unwrap_err();
-        assert!(!error.is_connect(), "{error:?}");
-        let call = rig.last_call();
-        assert_eq!((call.applied, call.status, call.kind), (applied, None, CallKind::Reprocess));
-        assert_eq!(
-            rig.sim.calls().iter().filter(|call| call.target == Some(object.target.clone())).count(),
-            1
-        );
-        let expected = if applied { ObjectState::Delivered } else { ObjectState::DeliveryFailed };
-        assert_eq!(rig.sim.state(&object.target), Some(expected));
-    }
-}
-
-#[tokio::test]
-async fn hang_is_never_answered() {
-    let rig = Rig::start().await;
-    let object = rig.failed_request();
-    rig.sim.put(object.clone());
-    rig.sim.fault(CallMatch::look(), Fault::Hang);
-    let request = rig.request(Method::GET, &request_path(&object.target.id));
-    assert!(request.timeout(Duration::from_millis(50)).send().await.unwrap_err().is_timeout());
-    assert_eq!(rig.last_call().status, None);
-}
-
-#[tokio::test]
-async fn spoilt_bodies_have_a_status_and_no_json() {
-    let rig = Rig::start().await;
-    let object = rig.failed_request();
-    let path = request_path(&object.target.id);
-    rig.sim.put(object);
-    rig.sim.fault(CallMatch::look(), Fault::TruncatedBody);
-    rig.sim.fault(CallMatch::look(), Fault::NotJson);
-    let cut = rig.get(&path).await;
-    assert_eq!(cut.status(), 200);
-    assert!(cut.bytes().await.is_err());
-    let page = rig.get(&path).await;
-    assert_eq!(page.status(), 200);
-    assert!(page.text().await.unwrap().starts_with("<html>"));
-}
-
-#[tokio::test]
-async fn expansion_can_be_refused_and_the_rate_limited() {
-    let rig = Rig::start().await;
-    let object = rig.failed_request();
-    let path = request_path(&object.target.id);
-    rig.sim.put(object);
-    rig.sim.refuse_expand(true);
-    assert_eq!(rig.get(&format!("{path}?$expand=accessPackage%2Crequestor")).await.status(), 400);
-    assert_eq!(rig.get(&path).await.status(), 200);
-    assert_eq!(rig.sim.violations(), Vec::<String>::new());
-    rig.sim.set_rate_limit(Some(0));
-    let limited = rig.get(&path).await;
-    assert_eq!((limited.status().as_u16(), limited.headers()["retry-after"].to_str().unwrap()), (429, "1"));
-}
-
-#[tokio::test]
-async fn calls_without_a_good_token_are_refused() {
-    let mut rig = Rig::start().await;
-    let object = rig.failed_request();
-    let path = request_path(&object.target.id);
-    rig.sim.put(object);
-    rig.sim.expire_tokens();
-    assert_eq!(code(rig.get(&path).await).await, (401, "InvalidAuthenticationToken".to_owned()));
-    assert!(!rig.last_call().authorization_ok);
-    rig.renew_token().await;
-    assert_eq!(rig.get(&path).await.status(), 200);
-    assert!(rig.last_call().authorization_ok);
-    assert_eq!(rig.sim.issued_tokens().len(), 2);
-    rig.token.clear();
-    assert_eq!(rig.get(&path).await.status(), 401);
-}
-
-#[tokio::test]
-async fn token_form_is_checked() {
-    let rig = Rig::start().await;
-    let kind = "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
-    let assertion = form("client_assertion", "a.b.c");
-    let good = form("client_secret", "of this test");
-    for (form, expected) in [
-        (format!("{assertion}&{kind}"), (200, "")),
-        (assertion.clone(), (400, "invalid_request")),
-        (good.replace("client_credentials", "password"), (400, "unsupported_grant_type")),
-        (good.replace(".default", "User.Read"), (400, "invalid_scope")),
-        (form("nothing", "at all"), (401, "invalid_client")),
-        (format!("{good}&client_assertion=a.b.c&{kind}"), (401, "invalid_client")),
-        (String::new(), (400, "invalid_request")),
-    ] {
-        let answer = rig.ask_token(&form).await;
-        let status = answer.status().as_u16();
-        let error = body(answer).await;
-        assert_eq!((status, error["error"].as_str().unwrap_or_default()), expected, "{form}");
-    }
-    rig.sim.fault(CallMatch::token(), Fault::status(401, "invalid_client"));
-    assert_eq!(rig.ask_token(&good).await.status(), 401);
-    assert_eq!(rig.ask_token(&good).await.status(), 200);
-    let stranger =
-        Application { tenant_id: random_guid(), client_id: random_guid(), secret: random_guid().to_string() };
-    rig.sim.set_application(stranger);
-    assert_eq!(rig.ask_token(&good).await.status(), 400);
 }
 
 #[tokio::test]

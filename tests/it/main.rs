@@ -1,4 +1,7 @@
 //! Everything that needs servers: one binary, a file a subject.
 
+#![allow(clippy::unwrap_used, reason = "clippy.toml allows it in test functions, but not in what they share")]
+
+mod local_faults;
 mod local_graph;
 mod local_poller;
