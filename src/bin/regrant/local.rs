@@ -7,7 +7,7 @@ mod seed;
 mod table;
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -80,17 +80,21 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     let options = Options { database: Database::File(arguments.db.clone()), ..Options::default() };
     let stack = Stack::start(&options).await?;
     stack.graph.set_latency(Duration::from_millis(arguments.latency));
+    let settings = stack.environment();
     introduce(appended.then_some(&arguments.db));
     for line in seed::seed(&stack.graph, &input, arguments.no_faults) {
         eprintln!("simulated: {line}");
     }
     if arguments.serve {
-        serve(&stack, arguments.env_file.as_deref()).await?;
+        serve(&settings, arguments.env_file.as_deref()).await?;
         stack.stop().await?;
         return Ok(Ended::Well);
     }
+    let lookup =
+        |name: &str| settings.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+    let worker = Worker::from_env_like(lookup).context("the worker does not start")?;
     let started = Timestamp::now();
-    let settled = drive(&stack, &input, Duration::from_secs(arguments.timeout)).await;
+    let settled = drive(&stack, &worker, &input, Duration::from_secs(arguments.timeout)).await;
     // What the trail says is shown even if driving failed half-way.
     let trail = outcome::read_trail(&stack.dynamodb.client(), AUDIT_TABLE).await?;
     let rows = outcome::rows(&trail, started, &input);
@@ -113,8 +117,7 @@ fn introduce(appended: Option<&PathBuf>) {
 }
 
 /// Prints the settings and waits for Ctrl-C.
-async fn serve(stack: &Stack, env_file: Option<&std::path::Path>) -> anyhow::Result<()> {
-    let settings = stack.environment();
+async fn serve(settings: &[(&str, String)], env_file: Option<&Path>) -> anyhow::Result<()> {
     let lines = |prefix: &str| {
         settings.iter().map(|(name, value)| format!("{prefix}{name}={value}\n")).collect::<String>()
     };
@@ -128,11 +131,7 @@ async fn serve(stack: &Stack, env_file: Option<&std::path::Path>) -> anyhow::Res
 
 /// Feeds the worker until the queue is empty. `Err` if the worker or a server failed; running out of time is not
 /// an error: the open requests are seen in the trail.
-async fn drive(stack: &Stack, input: &Input, timeout: Duration) -> anyhow::Result<()> {
-    let environment = stack.environment();
-    let lookup =
-        |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
-    let worker = Worker::from_env_like(lookup).context("the worker does not start")?;
+async fn drive(stack: &Stack, worker: &Worker, input: &Input, timeout: Duration) -> anyhow::Result<()> {
     let sqs = stack.sqs.client();
     input.send(&sqs, &stack.sqs.queue_url).await?;
     let mut failure = None;
@@ -151,10 +150,8 @@ async fn drive(stack: &Stack, input: &Input, timeout: Duration) -> anyhow::Resul
         if waiting == 0 {
             break;
         }
-        let polling = poller.poll(|payload, invocation| {
-            let worker = &worker;
-            async move { worker.handle(&payload, invocation).await }
-        });
+        let polling =
+            poller.poll(async |payload: String, invocation| worker.handle(&payload, invocation).await);
         // An interrupted batch is what a crash is: the trail says how far it came.
         let Ok(polled) = tokio::time::timeout_at(deadline, polling).await else { break };
         if let Some(error) = polled?.failure {

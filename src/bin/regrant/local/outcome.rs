@@ -22,8 +22,16 @@ pub struct Row {
     /// The verdict, or why there is none.
     pub verdict: String,
     pub ended: Ended,
-    /// From the first record to the last; `None` if it was settled before this run.
-    pub took: Option<SignedDuration>,
+    /// From the first record to the last.
+    pub took: Took,
+}
+
+/// When a row's records were made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Took {
+    InThisRun(SignedDuration),
+    EarlierRun,
+    Never,
 }
 
 impl Row {
@@ -90,14 +98,16 @@ pub fn rows(trail: &[Record], started: Timestamp, input: &Input) -> Vec<Row> {
         let mut of_target = repairs.iter().filter(|((of, _), _)| of == target).map(|(_, records)| records);
         match of_target.next_back() {
             Some(records) if is_recent(records) => {}
-            Some(records) => rows.extend(repair_row(records).map(|row| Row { took: None, ..row })),
+            Some(records) => {
+                rows.extend(repair_row(records).map(|row| Row { took: Took::EarlierRun, ..row }))
+            }
             None => rows.push(Row {
                 target: format!("{} {}", target.kind.as_str(), &target.id.as_str()[..8]),
                 attempts: 0,
                 outcome: None,
                 verdict: "no record".to_owned(),
                 ended: Ended::TryLater,
-                took: None,
+                took: Took::Never,
             }),
         }
     }
@@ -116,7 +126,7 @@ fn rejected_row(record: &Record) -> Row {
         outcome: None,
         verdict: format!("invalid: {error}"),
         ended: Ended::Well,
-        took: Some(SignedDuration::ZERO),
+        took: Took::InThisRun(SignedDuration::ZERO),
     }
 }
 
@@ -130,7 +140,7 @@ fn repair_row(records: &[&Record]) -> Option<Row> {
         outcome: records.iter().filter_map(|record| record.fact.outcome()).next_back(),
         verdict,
         ended,
-        took: Some(last.at.duration_since(first.at)),
+        took: Took::InThisRun(last.at.duration_since(first.at)),
     })
 }
 

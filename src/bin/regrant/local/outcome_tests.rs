@@ -1,3 +1,5 @@
+//! How a trail becomes rows, and rows an exit code: small histories in, whole rows out. No server.
+
 use regrant::domain::record::{By, SkipWhy};
 use regrant::domain::request::RequestId;
 use regrant::domain::target::Guid;
@@ -74,7 +76,7 @@ fn delivered_repair_is_one_row_with_attempts_outcome_verdict_and_time() {
         outcome: Some(Outcome::Accepted),
         verdict: "delivered".to_owned(),
         ended: Ended::Well,
-        took: Some(SignedDuration::from_secs(2)),
+        took: Took::InThisRun(SignedDuration::from_secs(2)),
     };
     assert_eq!(rows(&trail, started(), &Input::default()), [expected]);
 }
@@ -107,7 +109,10 @@ fn target_settled_in_an_earlier_run_is_shown_as_such() {
     let later = started() + SignedDuration::from_hours(1);
     assert_eq!(rows(&trail, later, &Input::default()), []);
     let rows = rows(&trail, later, &input);
-    assert_eq!((rows[0].verdict.as_str(), rows[0].took, rows[0].ended), ("delivered", None, Ended::Well));
+    assert_eq!(
+        (rows[0].verdict.as_str(), rows[0].took, rows[0].ended),
+        ("delivered", Took::EarlierRun, Ended::Well)
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use comfy_table::{Table, presets};
 use jiff::{SignedDuration, Timestamp};
 use regrant::domain::record::{Fact, Record, stored_name};
 
-use super::outcome::{Row, is_of_run, short_name};
+use super::outcome::{Row, Took, is_of_run, short_name};
 
 /// One line for each record of the run: seconds since its start, number, target, kind, and what it says.
 pub fn trail(records: &[Record], started: Timestamp) -> String {
@@ -35,7 +35,11 @@ pub fn rows(rows: &[Row]) -> String {
             row.attempts.to_string(),
             row.outcome.as_ref().map(stored_name).unwrap_or_default(),
             shorten(&row.verdict),
-            row.took.map_or_else(|| "earlier".to_owned(), seconds),
+            match row.took {
+                Took::InThisRun(duration) => seconds(duration),
+                Took::EarlierRun => "earlier run".to_owned(),
+                Took::Never => String::new(),
+            },
         ]);
     }
     format!("{table}\n")
