@@ -19,6 +19,8 @@ pub mod trail;
 
 pub mod batch;
 pub mod config;
+#[cfg(feature = "local")]
+pub mod local;
 pub mod reject;
 pub mod reprocess;
 pub mod worker;

@@ -9,16 +9,20 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::aws::Aws;
 use crate::batch::{Halt, Task, run_all};
-use crate::clock::Deadline;
+use crate::clock::{Clock, Deadline};
+use crate::config::WorkerConfig;
 use crate::domain::answer::Answer;
-use crate::domain::record::{Source, SourceKind};
+use crate::domain::record::{Actor, Source, SourceKind};
 use crate::domain::request::{Request, RequestError, RequestId};
 use crate::domain::target::ApiVersion;
-use crate::queue::{LONGEST_VISIBILITY, PutOff};
+use crate::graph::GraphClient;
+use crate::queue::{LONGEST_VISIBILITY, PutOff, Queue};
 use crate::reject::reject;
-use crate::reprocess::{Clients, Delivery, Done, NotTaken, Then, hand_over, reprocess};
+use crate::reprocess::{Clients, Delivery, Done, NotTaken, Pause, Then, hand_over, reprocess};
 use crate::telemetry;
+use crate::trail::Trail;
 
 /// A direct invocation holds at most so many requests.
 const MOST_REQUESTS: usize = 100;
@@ -41,6 +45,25 @@ pub struct Invocation {
 }
 
 impl Worker {
+    /// Connects to nothing yet: each client does on its first use.
+    pub fn new(config: WorkerConfig, aws: Aws, clock: Clock) -> Self {
+        let graph = config.graph;
+        let actor = Actor { client_id: graph.client_id.clone(), credential: graph.credential.kind() };
+        let clients = Clients {
+            trail: Trail::new(aws.clone(), config.audit_table, graph.tenant_id.clone()),
+            queue: Queue::new(aws.clone(), config.queue_url),
+            cloud: graph.cloud,
+            graph: GraphClient::new(graph, config.call_timeout, aws),
+            policy: config.policy,
+            call_timeout: config.call_timeout,
+            actor,
+            function: config.function,
+            clock,
+            pause: Pause::default(),
+        };
+        Self { clients, concurrency: config.concurrency, default_version: config.api_version }
+    }
+
     /// Handles one invocation. Nothing that it started is left running when it returns.
     ///
     /// Errors: a payload that is neither an SQS event nor a request nor several; an SQS event with a message

@@ -1,5 +1,10 @@
-//! Everything that is tested on the wire, in one binary.
+//! Everything that needs servers: one binary, a file a subject.
+
+#![allow(clippy::unwrap_used, reason = "clippy.toml allows it in test functions, but not in what they share")]
 
 mod credentials;
 mod graph_client;
+mod local_faults;
+mod local_graph;
+mod local_poller;
 mod stub;
