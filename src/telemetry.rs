@@ -5,8 +5,12 @@
 
 use std::time::Duration;
 
+use anyhow::anyhow;
 use metrics::{counter, histogram};
+use metrics_cloudwatch_embedded::{Builder, Collector};
+use tracing::level_filters::LevelFilter;
 use tracing::{debug, error, info, warn};
+use tracing_subscriber::EnvFilter;
 
 use crate::domain::record::{AttemptEnded, Outcome, stored_name};
 use crate::domain::reply::Look;
@@ -14,7 +18,36 @@ use crate::domain::request::Request;
 use crate::graph::TokenError;
 
 /// The metrics' namespace in CloudWatch.
-pub const NAMESPACE: &str = "regrant";
+const NAMESPACE: &str = "regrant";
+
+/// Logs as JSON and metrics in CloudWatch's embedded metric format, both on standard output, where Lambda reads.
+pub struct Telemetry {
+    metrics: &'static Collector,
+}
+
+impl Telemetry {
+    /// Once a process. `RUST_LOG` sets what is logged; `info` by default.
+    pub fn start(function: &str) -> anyhow::Result<Self> {
+        let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
+        let logs = tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false);
+        logs.with_span_list(false)
+            .with_target(false)
+            .with_env_filter(filter)
+            .try_init()
+            .map_err(anyhow::Error::from_boxed)?;
+        let builder =
+            Builder::new().cloudwatch_namespace(NAMESPACE).with_dimension("function", function.to_owned());
+        let metrics = builder.init().map_err(|error| anyhow!("metrics: {error}"))?;
+        count("ColdStarts");
+        Ok(Self { metrics })
+    }
+
+    /// At the end of each invocation: a process may be frozen or ended after it.
+    pub fn flush(&self) {
+        // A log line that cannot be written has nobody to be told to.
+        let _ = self.metrics.flush(std::io::stdout());
+    }
+}
 
 /// One line and its metrics for each attempt.
 pub fn attempt_ended(request: &Request, ended: &AttemptEnded, misconfigured: bool) {
@@ -98,10 +131,6 @@ pub fn put_off(message_id: &str, delay: Duration) {
 pub fn panicked(message_id: &str) {
     count("Panics");
     error!(message.id = message_id, "a fault in regrant: the message stays in the queue");
-}
-
-pub fn cold_start() {
-    count("ColdStarts");
 }
 
 fn count(name: &'static str) {

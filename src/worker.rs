@@ -44,6 +44,14 @@ pub struct Invocation {
     pub deadline: Timestamp,
 }
 
+impl Invocation {
+    /// `deadline_ms` is Lambda's deadline, in milliseconds since 1970.
+    pub fn new(id: String, deadline_ms: u64) -> Self {
+        let deadline = i64::try_from(deadline_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        Self { id, deadline: deadline.unwrap_or(Timestamp::MAX) }
+    }
+}
+
 impl Worker {
     /// Connects to nothing yet: each client does on its first use.
     pub fn new(config: WorkerConfig, aws: Aws, clock: Clock) -> Self {

@@ -43,7 +43,8 @@ impl Refusal {
         let body = serde_json::from_slice::<Body>(body).unwrap_or_default();
         let guid = |value: &Value| Guid::parse(value.as_str()?).ok();
         let is_plain = |word: &&str| {
-            (1..=64).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+            (1..=64).contains(&word.len())
+                && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
         };
         Self {
             status,
@@ -126,7 +127,9 @@ fn advice_on_code(code: u64) -> Option<&'static str> {
         7000215 => "store the value of a valid client secret, not its id",
         7000222 => "the client secret has expired: create another and store it",
         7000218 => "the application takes no such credential: check `GRAPH_CREDENTIAL`",
-        700027 | 50012 => "register the certificate with the application, or store the one that is registered",
+        700027 | 50012 => {
+            "register the certificate with the application, or store the one that is registered"
+        }
         500133 | 700024 => "check the clock: the assertion was outside its time range",
         70021 | 700211 | 700212 | 700213 => {
             "check issuer, subject and audience of the application's federated credential"

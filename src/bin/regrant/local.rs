@@ -14,6 +14,9 @@ use anyhow::Context;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::{SignedDuration, Timestamp};
+use regrant::clock::Clock;
+use regrant::config::WorkerConfig;
+use regrant::local::aws::worker_aws;
 use regrant::local::dynamodb::Database;
 use regrant::local::poller::Poller;
 use regrant::local::sqs::depth;
@@ -92,7 +95,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     }
     let lookup =
         |name: &str| settings.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
-    let worker = Worker::from_env_like(lookup).context("the worker does not start")?;
+    let config = WorkerConfig::read(lookup)?;
+    let worker = Worker::new(config, worker_aws(settings), Clock::default());
     let started = Timestamp::now();
     let settled = drive(&stack, &worker, &input, Duration::from_secs(arguments.timeout)).await;
     // What the trail says is shown even if driving failed half-way.
@@ -136,7 +140,7 @@ async fn drive(stack: &Stack, worker: &Worker, input: &Input, timeout: Duration)
     input.send(&sqs, &stack.sqs.queue_url).await?;
     let mut failure = None;
     for (file, payload) in &input.payloads {
-        match worker.handle(payload, invocation(DIRECT_TIMEOUT)?).await {
+        match worker.handle(payload, &invocation(DIRECT_TIMEOUT)?).await {
             Ok(answer) => show(&format!("answer to {}: {answer:#}\n", file.display()))?,
             Err(error) => failure = Some(error.context(format!("the worker refused {}", file.display()))),
         }
@@ -151,7 +155,7 @@ async fn drive(stack: &Stack, worker: &Worker, input: &Input, timeout: Duration)
             break;
         }
         let polling =
-            poller.poll(async |payload: String, invocation| worker.handle(&payload, invocation).await);
+            poller.poll(async |payload: String, invocation| worker.handle(&payload, &invocation).await);
         // An interrupted batch is what a crash is: the trail says how far it came.
         let Ok(polled) = tokio::time::timeout_at(deadline, polling).await else { break };
         if let Some(error) = polled?.failure {
