@@ -46,8 +46,7 @@ pub(super) struct Signer {
 impl Signer {
     pub(super) fn from_pem(pem: &str) -> Result<Self, PemFault> {
         let sections = <(SectionKind, Vec<u8>)>::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok);
-        let sections =
-            sections.map(|(kind, der)| (kind, Zeroizing::new(der))).collect::<Vec<_>>();
+        let sections = sections.map(|(kind, der)| (kind, Zeroizing::new(der))).collect::<Vec<_>>();
         let mut keys = sections.iter().filter_map(|(kind, der)| match kind {
             SectionKind::PrivateKey if is_ec(der) => Some(Err(PemFault::EcKey)),
             SectionKind::PrivateKey => Some(KeyPair::from_pkcs8(der).map_err(|_| PemFault::BadKey)),
@@ -56,9 +55,13 @@ impl Signer {
             _ => None,
         });
         let is_encrypted = pem.contains("ENCRYPTED");
-        let key = keys.next().ok_or(if is_encrypted { PemFault::EncryptedKey } else { PemFault::NoKey })??;
-        let mut certificates =
-            sections.iter().filter(|(kind, _)| *kind == SectionKind::Certificate).map(|(_, der)| der).peekable();
+        let key =
+            keys.next().ok_or(if is_encrypted { PemFault::EncryptedKey } else { PemFault::NoKey })??;
+        let mut certificates = sections
+            .iter()
+            .filter(|(kind, _)| *kind == SectionKind::Certificate)
+            .map(|(_, der)| der)
+            .peekable();
         certificates.peek().ok_or(PemFault::NoCertificate)?;
         // A certificate holds its public key byte for byte as the key pair writes it; of a chain, one fits.
         let public = key.public_key().as_ref();

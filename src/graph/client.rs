@@ -138,7 +138,12 @@ async fn get(http: &Client, token: &Token, url: &Url, end: Instant) -> Result<Re
     prepared(http.get(url.clone()), token, &id, left).send().await
 }
 
-fn prepared(call: RequestBuilder, token: &Token, client_request_id: &str, timeout: Duration) -> RequestBuilder {
+fn prepared(
+    call: RequestBuilder,
+    token: &Token,
+    client_request_id: &str,
+    timeout: Duration,
+) -> RequestBuilder {
     call.bearer_auth(token.text())
         .header(ACCEPT, "application/json")
         .header("client-request-id", client_request_id)
@@ -177,7 +182,9 @@ impl Heard {
             401 => LookAnswer::Unauthorized,
             429 => LookAnswer::Look(Look::Throttled { retry_after }),
             403 => unavailable(
-                explained(": the application lacks `EntitlementManagement.ReadWrite.All` or a role in the catalog"),
+                explained(
+                    ": the application lacks `EntitlementManagement.ReadWrite.All` or a role in the catalog",
+                ),
                 retry_after,
                 true,
             ),
@@ -193,11 +200,7 @@ impl Heard {
         }
     }
 
-    fn read_sight(
-        &self,
-        request: &Request,
-        token: &Token,
-    ) -> Result<Sight, String> {
+    fn read_sight(&self, request: &Request, token: &Token) -> Result<Sight, String> {
         match &self.broken {
             Some(broken) => Err(format!("the body broke off: {broken}")),
             None => sight::read(&self.body, request, &[token.text()]).map_err(str::to_owned),
@@ -208,7 +211,8 @@ impl Heard {
     /// not know the path. Nor does a web page come from Graph.
     fn shows_missing_route(&self) -> bool {
         let body = String::from_utf8_lossy(&self.body);
-        let is_page = self.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+        let is_page =
+            self.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
         (is_page && self.status == StatusCode::NOT_FOUND)
             || body.contains("No HTTP resource was found that matches the request URI")
             || body.contains("Resource not found for the segment")

@@ -43,7 +43,8 @@ impl Refusal {
         let body = serde_json::from_slice::<Body>(body).unwrap_or_default();
         let guid = |value: &Value| Guid::parse(value.as_str()?).ok();
         let is_plain = |word: &&str| {
-            (1..=64).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+            (1..=64).contains(&word.len())
+                && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
         };
         Self {
             status,
@@ -103,10 +104,12 @@ impl Refusal {
         text
     }
 
-    /// The most telling code wins; what Microsoft may renumber, `error` still tells roughly.
+    /// A code tells most; should Microsoft renumber, `error` still tells roughly.
     fn advice(&self, credential: CredentialKind) -> &'static str {
-        let known = self.codes.iter().find_map(|code| advice_on_code(*code));
-        known.unwrap_or_else(|| match (self.error.as_deref(), credential) {
+        if let Some(advice) = self.codes.iter().find_map(|code| advice_on_code(*code)) {
+            return advice;
+        }
+        match (self.error.as_deref(), credential) {
             (Some("invalid_client"), CredentialKind::Secret) => "check the client secret",
             (Some("invalid_client"), CredentialKind::Certificate) => {
                 "check that the certificate is registered with the application"
@@ -117,7 +120,7 @@ impl Refusal {
             (Some("unauthorized_client"), _) => "check `GRAPH_CLIENT_ID` and the application's registration",
             (Some("invalid_scope"), _) => "check `GRAPH_CLOUD`",
             _ => "check the application's registration, `GRAPH_TENANT_ID` and `GRAPH_AUTHORITY`",
-        })
+        }
     }
 }
 
@@ -126,7 +129,9 @@ fn advice_on_code(code: u64) -> Option<&'static str> {
         7000215 => "store the value of a valid client secret, not its id",
         7000222 => "the client secret has expired: create another and store it",
         7000218 => "the application takes no such credential: check `GRAPH_CREDENTIAL`",
-        700027 | 50012 => "register the certificate with the application, or store the one that is registered",
+        700027 | 50012 => {
+            "register the certificate with the application, or store the one that is registered"
+        }
         500133 | 700024 => "check the clock: the assertion was outside its time range",
         70021 | 700211 | 700212 | 700213 => {
             "check issuer, subject and audience of the application's federated credential"

@@ -35,7 +35,12 @@ pub(super) fn read(body: &[u8], request: &Request, secrets: &[&str]) -> Result<S
         TargetKind::Assignment => "/target/objectId",
     };
     Ok(Sight {
-        state: names.state.iter().find_map(text).map(|state| kept(state, MOST_STATE_BYTES)).unwrap_or_default(),
+        state: names
+            .state
+            .iter()
+            .find_map(text)
+            .map(|state| kept(state, MOST_STATE_BYTES))
+            .unwrap_or_default(),
         status: names.status.iter().find_map(text).map(|status| kept(status, MOST_STATE_BYTES)),
         completed_at: names.completed.iter().find_map(|name| instant(text(name)?)),
         access_package_id: id("/accessPackage/id")
@@ -74,7 +79,6 @@ fn names(kind: TargetKind, version: ApiVersion) -> Names {
 /// Graph means UTC also where it leaves the zone out. Its year 1 stands for "not set".
 fn instant(text: &str) -> Option<Timestamp> {
     let without_zone = |text: &str| text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok();
-    let at =
-        text.parse::<Timestamp>().ok().or_else(|| without_zone(text).map(|zoned| zoned.timestamp()))?;
+    let at = text.parse::<Timestamp>().ok().or_else(|| without_zone(text).map(|zoned| zoned.timestamp()))?;
     (at > Timestamp::UNIX_EPOCH).then_some(at)
 }

@@ -89,19 +89,11 @@ async fn look(answer: Answer) -> LookAnswer {
 }
 
 fn unavailable(reason: &str) -> LookAnswer {
-    LookAnswer::Look(Look::Unavailable {
-        reason: reason.to_owned(),
-        retry_after: None,
-        misconfigured: false,
-    })
+    LookAnswer::Look(Look::Unavailable { reason: reason.to_owned(), retry_after: None, misconfigured: false })
 }
 
 fn misconfigured(reason: &str) -> LookAnswer {
-    LookAnswer::Look(Look::Unavailable {
-        reason: reason.to_owned(),
-        retry_after: None,
-        misconfigured: true,
-    })
+    LookAnswer::Look(Look::Unavailable { reason: reason.to_owned(), retry_after: None, misconfigured: true })
 }
 
 fn answered(status: u16) -> Answered {
@@ -174,7 +166,10 @@ async fn look_gets_the_object_itself_with_package_and_person() {
         let look = client.look(&token, &request, TIMEOUT).await;
         assert_eq!(look, LookAnswer::Look(Look::Seen(Sight::default())));
         let seen = graph.take_one();
-        assert_eq!((seen.method.as_str(), seen.path.as_str(), seen.body.as_str()), ("GET", path.as_str(), ""));
+        assert_eq!(
+            (seen.method.as_str(), seen.path.as_str(), seen.body.as_str()),
+            ("GET", path.as_str(), "")
+        );
         assert_eq!(seen.header("authorization"), Some(format!("Bearer {BEARER}").as_str()));
         assert_eq!(seen.header("accept"), Some("application/json"));
         let id = seen.header("client-request-id").unwrap().to_owned();
@@ -255,7 +250,10 @@ async fn both_versions_spellings_become_one_sight() {
 async fn what_an_object_does_not_say_readably_is_left_out() {
     let nothing = Sight::default;
     let cases = [
-        (json!({ "state": 7, "status": [], "completedDateTime": 5, "accessPackage": "x", "requestor": [] }), nothing()),
+        (
+            json!({ "state": 7, "status": [], "completedDateTime": 5, "accessPackage": "x", "requestor": [] }),
+            nothing(),
+        ),
         (json!({ "state": null, "status": null, "completedDateTime": null, "requestor": null }), nothing()),
         (json!({ "state": "", "status": "", "requestor": { "objectId": "" } }), nothing()),
         (json!({ "completedDateTime": "yesterday" }), nothing()),
@@ -353,18 +351,28 @@ async fn each_status_of_a_look_says_whether_waiting_or_an_administrator_helps() 
         ),
         (
             Answer::json(404, &wrapped),
-            misconfigured("Graph answered HTTP 404, code `UnknownError`: there is no such route at `GRAPH_ENDPOINT`"),
+            misconfigured(
+                "Graph answered HTTP 404, code `UnknownError`: there is no such route at `GRAPH_ENDPOINT`",
+            ),
         ),
         (
             Answer::new(404, "<html>not here</html>").with("Content-Type", "text/html; charset=utf-8"),
             misconfigured("Graph answered HTTP 404: there is no such route at `GRAPH_ENDPOINT`"),
         ),
-        (Answer::json(408, &error("Timeout")), unavailable("Graph answered HTTP 408, code `Timeout`, request id in")),
-        (Answer::json(409, &error("Conflict")), unavailable("Graph answered HTTP 409, code `Conflict`, request id in")),
+        (
+            Answer::json(408, &error("Timeout")),
+            unavailable("Graph answered HTTP 408, code `Timeout`, request id in"),
+        ),
+        (
+            Answer::json(409, &error("Conflict")),
+            unavailable("Graph answered HTTP 409, code `Conflict`, request id in"),
+        ),
         (Answer::new(302, "").with("Location", "/elsewhere"), unavailable("Graph answered HTTP 302")),
         (Answer::new(500, "<html>oops</html>"), unavailable("Graph answered HTTP 500")),
         (
-            Answer::json(503, &error("ServiceUnavailable")).with("Retry-After", "5").with("request-id", "head"),
+            Answer::json(503, &error("ServiceUnavailable"))
+                .with("Retry-After", "5")
+                .with("request-id", "head"),
             LookAnswer::Look(Look::Unavailable {
                 reason: "Graph answered HTTP 503, code `ServiceUnavailable`, request id head".to_owned(),
                 retry_after: seconds(5),
@@ -392,7 +400,8 @@ async fn a_refused_expansion_is_asked_again_without_it() {
     assert_eq!(look, unavailable("Graph answered HTTP 400, code `BadRequest`"));
     assert_eq!(seen.len(), 2);
 
-    let segment = json!({ "error": { "code": "BadRequest", "message": "Resource not found for the segment 'x'." } });
+    let segment =
+        json!({ "error": { "code": "BadRequest", "message": "Resource not found for the segment 'x'." } });
     let segment = Answer::json(400, &segment);
     let (look, _) = look_at(&v1_assignment(), vec![segment.clone(), segment], TIMEOUT).await;
     let reason = "Graph answered HTTP 400, code `BadRequest`: there is no such route at `GRAPH_ENDPOINT`";
@@ -462,7 +471,10 @@ async fn each_status_of_a_reprocess_is_an_answer_with_its_parts() {
             retry_after: None,
             graph_request_id: Some("inner".to_owned()),
         };
-        assert_eq!(reprocess(Answer::json(status, &error), TIMEOUT).await, Reply::Answered(explained.clone()));
+        assert_eq!(
+            reprocess(Answer::json(status, &error), TIMEOUT).await,
+            Reply::Answered(explained.clone())
+        );
         let with_headers = Answer::json(status, &error).with("request-id", "head").with("Retry-After", "12");
         let expected = Answered {
             graph_request_id: Some("head".to_owned()),
@@ -470,7 +482,10 @@ async fn each_status_of_a_reprocess_is_an_answer_with_its_parts() {
             ..explained
         };
         assert_eq!(reprocess(with_headers, TIMEOUT).await, Reply::Answered(expected));
-        assert_eq!(reprocess(Answer::new(status, "<html>"), TIMEOUT).await, Reply::Answered(answered(status)));
+        assert_eq!(
+            reprocess(Answer::new(status, "<html>"), TIMEOUT).await,
+            Reply::Answered(answered(status))
+        );
     }
 }
 

@@ -69,7 +69,8 @@ pub struct Seen {
 impl Seen {
     /// The only header of that name; `None` where there is none.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.iter().filter(|(found, _)| found == name).map(|(_, value)| value.as_str());
+        let mut values =
+            self.headers.iter().filter(|(found, _)| found == name).map(|(_, value)| value.as_str());
         let value = values.next();
         assert_eq!(values.next(), None, "header {name} stands twice in {self:?}");
         value
@@ -84,7 +85,11 @@ impl Seen {
     }
 
     pub fn field(&self, name: &str) -> String {
-        self.form().into_iter().find(|(found, _)| found == name).unwrap_or_else(|| panic!("no field {name}")).1
+        self.form()
+            .into_iter()
+            .find(|(found, _)| found == name)
+            .unwrap_or_else(|| panic!("no field {name}"))
+            .1
     }
 }
 
