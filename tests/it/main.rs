@@ -10,4 +10,5 @@ mod local_graph;
 mod local_poller;
 mod rig;
 mod stub;
+mod tls;
 mod wire;
