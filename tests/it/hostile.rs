@@ -41,7 +41,7 @@ pub enum Expect {
     Invalid(usize),
     /// An empty list of failed items and that many `messageRejected` records.
     Rejected(usize),
-    /// Any of the three: the contract leaves open which.
+    /// Any of the three; which one is left open.
     Refused,
 }
 

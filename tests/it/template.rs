@@ -1,4 +1,4 @@
-//! `template.yaml` keeps what the contract and the audit trail rely on; each broken rule is named.
+//! `template.yaml` keeps what the queue's promises and the audit trail rely on; each broken rule is named.
 //!
 //! It reads the template as written: a setting that CloudFormation computes is checked by its parts.
 
@@ -240,7 +240,7 @@ fn template_keeps_every_rule() {
 }
 
 #[test]
-fn table_is_as_the_contract_says() {
+fn table_has_the_keys_that_the_trail_is_written_under() {
     let table = &template()["Resources"]["AuditTable"]["Properties"];
     let keys = |hash: &str, range: &str| json!([{"AttributeName": hash, "KeyType": "HASH"}, {"AttributeName": range, "KeyType": "RANGE"}]);
     assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
