@@ -5,6 +5,8 @@
 
 mod crash;
 mod credentials;
+mod direct;
+mod events;
 mod graph_client;
 mod hostile;
 mod local_faults;
@@ -14,4 +16,5 @@ mod rig;
 mod stub;
 mod template;
 mod tls;
+mod together;
 mod wire;
