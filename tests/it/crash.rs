@@ -57,6 +57,9 @@ async fn play(course: Course, harm: Option<(usize, Harm)>) -> usize {
         course.needed(),
         "an accepted reprocess was sent twice, or one is missing: {story}"
     );
+    // The simulator refuses a reprocess of what is delivering already: nobody may even have tried.
+    let refused = rig.reprocesses().iter().filter(|call| call.status == Some(400)).count();
+    assert_eq!(refused, 0, "repeated what Graph had taken: {story}");
     let last = rig.records(&target).await.pop().unwrap();
     assert_eq!(
         (last["kind"].as_str(), last["verdict"].as_str()),

@@ -245,3 +245,17 @@ async fn call_after_a_renewed_token_ends_and_is_recorded_before_the_deadline() {
     rig.worker.handle(&json!({ "Records": [record] }).to_string(), &invocation).await.unwrap();
     assert_eq!(rig.kinds(&target).await, ["attemptStarted", "attemptEnded"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lagging_reads_of_an_accepted_request_are_waited_out() {
+    let mut rig = Rig::start(&[]).await;
+    let lag = Duration::from_secs(25 * 60);
+    let object = Simulated { reads_lag: lag, delivery_delay: lag, ..failed_request(rig.stack.graph.now()) };
+    let target = object.target.clone();
+    rig.stack.graph.put(object);
+    rig.send(&body(&target, "r-1")).await;
+    rig.drive(PAUSE).await;
+    assert_eq!(rig.reprocesses().len(), 1, "nothing was repeated while reads lagged");
+    assert_eq!(rig.kinds(&target).await, ["attemptStarted", "attemptEnded", "deliveryObserved"]);
+    rig.assert_sound().await;
+}
