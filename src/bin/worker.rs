@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 // One event at a time: a second thread would only cost start-up time.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> anyhow::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "the function's own environment")]
     let lookup = |name: &str| std::env::var(name).ok();
     let config = WorkerConfig::read(lookup)?;
@@ -26,5 +26,5 @@ async fn main() -> Result<(), Error> {
             Error::from(format!("{error:#}"))
         })
     };
-    lambda_runtime::run(service_fn(handler)).await
+    lambda_runtime::run(service_fn(handler)).await.map_err(anyhow::Error::from_boxed)
 }

@@ -4,7 +4,11 @@
 
 mod credentials;
 mod graph_client;
+mod kill_wire;
 mod local_faults;
 mod local_graph;
 mod local_poller;
+mod process;
+mod process_kill;
+mod runtime_api;
 mod stub;
