@@ -1,14 +1,21 @@
-//! Everything that needs servers: one binary, a file a subject.
+//! Everything that needs servers or files of the tree: one binary, a file a subject.
 
 #![allow(clippy::unwrap_used, reason = "clippy.toml allows it in test functions, but not in what they share")]
+#![allow(clippy::disallowed_methods, reason = "tests may read the clock and their own environment")]
 
+mod crash;
 mod credentials;
 mod graph_client;
+mod hostile;
 mod kill_wire;
 mod local_faults;
 mod local_graph;
 mod local_poller;
 mod process;
 mod process_kill;
+mod rig;
 mod runtime_api;
 mod stub;
+mod template;
+mod tls;
+mod wire;

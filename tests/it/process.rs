@@ -9,6 +9,7 @@ use regrant::local::graph::{CallKind, CallMatch, Fault, Simulated, random_guid};
 use regrant::local::{AUDIT_TABLE, Options, Stack};
 use serde_json::{Value, json};
 
+use crate::hostile::{CANARY, Expect, events};
 use crate::runtime_api::{Ended, Function};
 
 const WORKER: &str = env!("CARGO_BIN_EXE_worker");
@@ -133,6 +134,41 @@ async fn any_other_event_is_an_invocation_error_and_the_process_goes_on() {
     assert!(rig.stack.graph.calls().is_empty());
 }
 
+/// P7, with the runtime between the event and the worker.
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_event_gets_its_answer_and_the_same_process_takes_the_next_one() {
+    let rig = Rig::start(&[]).await;
+    let mut rejected = 0;
+    for event in events() {
+        let ended = rig.function.invoke(event.payload, TIMEOUT).await;
+        let (expect, said) = (event.expect, format!("{}: {ended:.400?}", event.name));
+        let as_error = matches!(&ended, Ended::Error(error) if error["errorMessage"].is_string());
+        let invalid = |answer: &Value| {
+            let results = answer["results"].as_array().into_iter().flatten();
+            results.filter(|result| result["status"] == "invalid").count()
+        };
+        let records = rig.kinds("#message#").await.len() - rejected;
+        rejected += records;
+        let as_expected = match (expect, &ended) {
+            (Expect::Error, _) => as_error,
+            (Expect::Invalid(count), Ended::Response(answer)) => invalid(answer) == count,
+            (Expect::Rejected(count), Ended::Response(answer)) => {
+                failed_ids(answer).is_empty() && records == count
+            }
+            (Expect::Refused, Ended::Response(answer)) => invalid(answer) + records > 0,
+            (Expect::Refused, _) => as_error,
+            (Expect::Invalid(_) | Expect::Rejected(_), _) => false,
+        };
+        assert!(as_expected, "expected {expect:?}, {records} records; {said}");
+        assert!(!said.contains(CANARY), "{said}");
+    }
+    assert!(rig.stack.graph.calls().is_empty());
+    let process = rig.function.process();
+    process.kill();
+    let output = process.output().await;
+    assert!(!output.contains("panicked") && !output.contains(CANARY), "{output}");
+}
+
 #[tokio::test]
 async fn bad_settings_end_the_process_with_all_faults_named_at_once() {
     let settings = [
@@ -162,20 +198,20 @@ async fn bad_settings_end_the_process_with_all_faults_named_at_once() {
 /// Also at the most talkative log level, also where the token endpoint and Graph write the secret back to us.
 #[tokio::test(flavor = "multi_thread")]
 async fn neither_secret_nor_token_is_in_the_output() {
-    const CANARY: &str = "canary~Q7f.8sTq-Zm3pLw0yXv_k2Rj9dNbHc5gUe1";
+    const SECRET: &str = "canary~Q7f.8sTq-Zm3pLw0yXv_k2Rj9dNbHc5gUe1";
     for level in ["info", "trace"] {
-        let rig = Rig::start(&[("GRAPH_CLIENT_SECRET", CANARY), ("RUST_LOG", level)]).await;
+        let rig = Rig::start(&[("GRAPH_CLIENT_SECRET", SECRET), ("RUST_LOG", level)]).await;
         let settings = rig.stack.environment();
         let id = settings.iter().find(|(name, _)| *name == "GRAPH_CLIENT_ID").unwrap().1.clone();
         rig.stack.graph.set_application(regrant::local::graph::Application {
             tenant_id: rig.stack.tenant_id.clone(),
             client_id: regrant::domain::target::Guid::parse(&id).unwrap(),
-            secret: CANARY.to_owned(),
+            secret: SECRET.to_owned(),
         });
         let refused = |status, code: &str| Fault::Status {
             status,
             code: code.to_owned(),
-            message: format!("AADSTS7000215: the secret '{CANARY}' is wrong; client_secret={CANARY}"),
+            message: format!("AADSTS7000215: the secret '{SECRET}' is wrong; client_secret={SECRET}"),
             retry_after: None,
         };
         let request = || {
@@ -184,7 +220,7 @@ async fn neither_secret_nor_token_is_in_the_output() {
             body
         };
         // `invalid_client` is asked about twice: the secret may have been rotated.
-        rig.stack.graph.fault_times(CallMatch::token(), 2, refused(503, CANARY));
+        rig.stack.graph.fault_times(CallMatch::token(), 2, refused(503, SECRET));
         rig.response(&request()).await;
         let ended = Instant::now() + TIMEOUT;
         rig.stack.graph.clear_faults();
@@ -206,7 +242,7 @@ async fn neither_secret_nor_token_is_in_the_output() {
         assert!(output.contains("\"NoToken\""), "metrics are in the output: {output}");
         let tokens = rig.stack.graph.issued_tokens();
         assert!(!tokens.is_empty());
-        for secret in tokens.iter().map(String::as_str).chain([CANARY]) {
+        for secret in tokens.iter().map(String::as_str).chain([SECRET]) {
             let at = output.find(secret);
             let line = at.map(|at| output[..at].rfind('\n').unwrap_or_default());
             assert_eq!(line.map(|line| &output[line..(line + 400).min(output.len())]), None, "at {level}");

@@ -82,10 +82,10 @@ impl Function {
     }
 
     /// Hands over one event and waits until the invocation has ended.
-    pub async fn invoke(&self, payload: String, timeout: Duration) -> Ended {
+    pub async fn invoke(&self, payload: impl Into<Bytes>, timeout: Duration) -> Ended {
         let (id, (done, ended)) = (Uuid::new_v4().to_string(), oneshot::channel());
         self.api.open.lock().unwrap().insert(id.clone(), done);
-        let event = Event { id, timeout, payload };
+        let event = Event { id, timeout, payload: payload.into() };
         assert!(self.api.events.send(event).is_ok(), "the runtime API has ended");
         tokio::select! {
             biased;
@@ -177,7 +177,7 @@ fn keep(mut stream: impl Read, output: &Mutex<String>) {
 struct Event {
     id: String,
     timeout: Duration,
-    payload: String,
+    payload: Bytes,
 }
 
 struct Api {
@@ -237,7 +237,7 @@ impl Api {
                 "arn:aws:lambda:eu-west-1:000000000000:function:worker",
             )
             .header("lambda-runtime-trace-id", "Root=1-00000000-000000000000000000000000;Sampled=0")
-            .body(Full::from(event.payload))
+            .body(Full::new(event.payload))
             .unwrap()
     }
 
