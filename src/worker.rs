@@ -277,6 +277,10 @@ impl Payload {
             bail!("{EXPECTED}; found {}", what_is(payload));
         };
         if fields.contains_key("Records") {
+            ensure!(
+                !["requests", "target", "id"].iter().any(|name| fields.contains_key(*name)),
+                "{EXPECTED}; found `Records` and a request in one object"
+            );
             return Self::messages(payload);
         }
         if fields.contains_key("requests") {

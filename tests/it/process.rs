@@ -1,6 +1,7 @@
 //! The built worker as a process behind a Lambda runtime API: sample events, bad settings, secrets in its output.
 //! What it decides is tested elsewhere.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use regrant::domain::request::Request;
@@ -138,8 +139,9 @@ async fn any_other_event_is_an_invocation_error_and_the_process_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_event_gets_its_answer_and_the_same_process_takes_the_next_one() {
     let rig = Rig::start(&[]).await;
-    let mut rejected = 0;
+    let mut wrong = Vec::new();
     for event in events() {
+        let ids = message_ids(&event.payload);
         let ended = rig.function.invoke(event.payload, TIMEOUT).await;
         let (expect, said) = (event.expect, format!("{}: {ended:.400?}", event.name));
         let as_error = matches!(&ended, Ended::Error(error) if error["errorMessage"].is_string());
@@ -147,8 +149,11 @@ async fn hostile_event_gets_its_answer_and_the_same_process_takes_the_next_one()
             let results = answer["results"].as_array().into_iter().flatten();
             results.filter(|result| result["status"] == "invalid").count()
         };
-        let records = rig.kinds("#message#").await.len() - rejected;
-        rejected += records;
+        // Of some messages an earlier event had the same bytes under the same id: one record is enough.
+        let mut records = 0;
+        for id in &ids {
+            records += usize::from(!rig.kinds(&format!("#message#{id}")).await.is_empty());
+        }
         let as_expected = match (expect, &ended) {
             (Expect::Error, _) => as_error,
             (Expect::Invalid(count), Ended::Response(answer)) => invalid(answer) == count,
@@ -159,14 +164,23 @@ async fn hostile_event_gets_its_answer_and_the_same_process_takes_the_next_one()
             (Expect::Refused, _) => as_error,
             (Expect::Invalid(_) | Expect::Rejected(_), _) => false,
         };
-        assert!(as_expected, "expected {expect:?}, {records} records; {said}");
-        assert!(!said.contains(CANARY), "{said}");
+        if !as_expected || said.contains(CANARY) {
+            wrong.push(format!("expected {expect:?}, {records} records; {said}"));
+        }
     }
+    assert_eq!(wrong, Vec::<String>::new());
     assert!(rig.stack.graph.calls().is_empty());
     let process = rig.function.process();
     process.kill();
     let output = process.output().await;
     assert!(!output.contains("panicked") && !output.contains(CANARY), "{output}");
+}
+
+/// Empty where the payload is no SQS event.
+fn message_ids(payload: &[u8]) -> BTreeSet<String> {
+    let event = serde_json::from_slice::<Value>(payload).unwrap_or_default();
+    let records = event["Records"].as_array().into_iter().flatten();
+    records.filter_map(|record| record["messageId"].as_str().map(str::to_owned)).collect()
 }
 
 #[tokio::test]

@@ -131,6 +131,7 @@ impl Process {
         Self { child: Mutex::new(child), output, readers: Mutex::new(readers.into()) }
     }
 
+    #[allow(dead_code, reason = "the benchmark asks what it used")]
     pub fn id(&self) -> u32 {
         self.child.lock().unwrap().id()
     }
