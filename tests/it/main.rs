@@ -5,6 +5,9 @@
 
 mod crash;
 mod credentials;
+mod direct;
+mod events;
+mod golden;
 mod graph_client;
 mod hostile;
 mod kill_wire;
@@ -18,4 +21,6 @@ mod runtime_api;
 mod stub;
 mod template;
 mod tls;
+mod together;
+mod trail;
 mod wire;

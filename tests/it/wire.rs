@@ -69,7 +69,7 @@ impl Wire {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             urls.insert(*name, format!("http://{}", listener.local_addr().unwrap()));
             let upstream = url.trim_start_matches("http://").to_owned();
-            accepting.spawn(accept(listener, *name, upstream, Arc::clone(&shared), Arc::clone(&watch)));
+            accepting.spawn(accept(listener, name, upstream, Arc::clone(&shared), Arc::clone(&watch)));
         }
         Self { shared, urls, _accepting: accepting }
     }
