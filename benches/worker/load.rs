@@ -128,12 +128,11 @@ impl Load {
     }
 
     /// User and system time so far.
-    pub fn cpu_ms(&self) -> f64 {
+    pub fn cpu_ms(&self) -> [f64; 2] {
         let stat = self.proc("stat");
         // Behind the name, which may hold anything, stands the third field.
         let fields = stat.rsplit_once(')').unwrap().1.split_whitespace().collect::<Vec<_>>();
-        let ticks = [fields[11], fields[12]].map(|field| field.parse::<f64>().unwrap());
-        (ticks[0] + ticks[1]) * TICK_MS
+        [fields[11], fields[12]].map(|field| field.parse::<f64>().unwrap() * TICK_MS)
     }
 
     /// The most memory that was ever resident.

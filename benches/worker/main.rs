@@ -89,10 +89,8 @@ async fn calls(worker: &Path) -> Row {
     let found = counts.iter().map(|(call, count)| format!("{count} {call}")).collect::<Vec<_>>().join(", ");
     let expected = "1 ChangeMessageVisibilityBatch, 3 ExecuteStatement, 2 GET, 1 POST, 2 Query, 1 token";
     let how = format!("{deliveries} deliveries of one request, by a proxy before each server: {found}");
-    Row {
-        met: found == expected && deliveries == 2,
-        ..Row::new("calls of the happy path", 10.0, counts.values().sum::<usize>() as f64, how)
-    }
+    let met = found == expected && deliveries == 2;
+    Row::exactly("calls of the happy path", 10, counts.values().sum(), met, how)
 }
 
 /// CPU and memory: first deliveries by one process, second ones of some of the messages by another.
@@ -104,7 +102,7 @@ async fn many_messages(worker: &Path) -> Vec<Row> {
     let warm = load.peak_mb();
     eprintln!("{WARM} of {MESSAGES} messages");
     receipts.extend(load.deliver(MESSAGES - WARM).await);
-    let first = (load.cpu_ms() - before) / (MESSAGES - 10) as f64;
+    let first = Cpu::between(before, load.cpu_ms(), MESSAGES - 10);
     let peak = load.peak_mb();
 
     load.restart(worker, &[("CHECK_AFTER", "1s")]).await;
@@ -113,22 +111,17 @@ async fn many_messages(worker: &Path) -> Vec<Row> {
     load.redeliver(warm_up).await;
     let before = load.cpu_ms();
     load.redeliver(rest).await;
-    let second = (load.cpu_ms() - before) / rest.len() as f64;
+    let second = Cpu::between(before, load.cpu_ms(), rest.len());
     forever(load);
 
-    let clock = "user and system time of the process";
+    let first_way = "history, look, 2 appends, call";
     vec![
-        Row::new(
-            "CPU a first delivery, ms",
-            1.0,
-            first,
-            format!("{clock} over {MESSAGES} messages: history, look, 2 appends, call"),
-        ),
+        Row::new("CPU a first delivery, ms", 1.0, first.total(), first.how(MESSAGES, first_way)),
         Row::new(
             "CPU a second delivery, ms",
             1.0,
-            second,
-            format!("{clock} over {SECOND_DELIVERIES} messages: history, look, append"),
+            second.total(),
+            second.how(SECOND_DELIVERIES, "history, look, append"),
         ),
         Row::new("peak memory, MB", 32.0, peak, format!("VmHWM after {MESSAGES} messages")),
         Row::new(
@@ -138,4 +131,26 @@ async fn many_messages(worker: &Path) -> Vec<Row> {
             format!("VmHWM from message {WARM} to {MESSAGES}; flat"),
         ),
     ]
+}
+
+/// What one message took of the processor, in milliseconds.
+struct Cpu {
+    user: f64,
+    system: f64,
+}
+
+impl Cpu {
+    fn between(before: [f64; 2], after: [f64; 2], messages: usize) -> Self {
+        let each = |index: usize| (after[index] - before[index]) / messages as f64;
+        Self { user: each(0), system: each(1) }
+    }
+
+    fn total(&self) -> f64 {
+        self.user + self.system
+    }
+
+    fn how(&self, messages: usize, way: &str) -> String {
+        let Self { user, system } = self;
+        format!("of the process over {messages} messages, {user:.2} user and {system:.2} system: {way}")
+    }
 }

@@ -4,13 +4,18 @@ pub struct Row {
     what: &'static str,
     limit: f64,
     measured: f64,
-    pub met: bool,
+    met: bool,
     how: String,
 }
 
 impl Row {
     pub fn new(what: &'static str, limit: f64, measured: f64, how: String) -> Self {
         Self { what, limit, measured, met: measured <= limit, how }
+    }
+
+    /// For what is met by being the same, not by being less.
+    pub fn exactly(what: &'static str, expected: usize, found: usize, met: bool, how: String) -> Self {
+        Self { what, limit: expected as f64, measured: found as f64, met, how }
     }
 }
 

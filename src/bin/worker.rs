@@ -21,11 +21,8 @@ async fn main() -> anyhow::Result<()> {
         let invocation = Invocation::new(event.context.request_id, event.context.deadline, clock.now());
         let answer = worker.handle(event.payload.get(), &invocation).await;
         telemetry.flush();
-        answer.map_err(|error| {
-            tracing::error!("{error:#}");
-            // Lambda would keep the outermost message only.
-            Error::from(format!("{error:#}"))
-        })
+        // The runtime logs it; Lambda would keep the outermost message only.
+        answer.map_err(|error| Error::from(format!("{error:#}")))
     };
     lambda_runtime::run(service_fn(handler)).await.map_err(anyhow::Error::from_boxed)
 }
