@@ -2,6 +2,7 @@
 //!
 //! Makes no client: whoever talks to a service makes its own from [`Aws::config`].
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,8 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::operation::RequestId;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder, Connector, ConnectorBuilder};
@@ -16,9 +19,11 @@ use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
     SharedHttpConnector, http_client_fn,
 };
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use tokio::sync::OnceCell;
+
+use crate::domain::redact::{cut, redact};
 
 /// Within one region a connection takes milliseconds; a second means that it will not come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -125,4 +130,26 @@ impl HttpConnector for ByScheme {
         let client = if is_plain { &self.plain } else { &self.tls };
         client.http_connector(&self.settings, &self.components).call(request)
     }
+}
+
+/// What an AWS error may be called where people read it: code, status and request id, or why there was no answer.
+///
+/// The message and the body stay out: AWS repeats parts of the request in some of them, its session token among.
+pub fn describe<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+    SdkError<E, HttpResponse>: RequestId,
+{
+    let Some(status) = error.raw_response().map(|answer| answer.status().as_u16()) else {
+        let mut causes = Vec::new();
+        let mut cause: Option<&(dyn Error + 'static)> = error.source();
+        while let Some(error) = cause {
+            causes.push(error.to_string());
+            cause = error.source();
+        }
+        return cut(&redact(&format!("no answer: {}", causes.join(": "))), 512);
+    };
+    let code = error.as_service_error().and_then(|error| error.code()).unwrap_or("no code");
+    let id = error.request_id().unwrap_or("none");
+    cut(&redact(&format!("HTTP {status}, `{code}`, request id {id}")), 512)
 }

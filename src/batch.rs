@@ -12,17 +12,20 @@ use futures::stream::{self, StreamExt};
 use crate::clock::Deadline;
 use crate::domain::target::Target;
 
-/// Whatever still runs so short before the deadline is dropped: its message comes back, its lease protects it.
-const STOP_RESERVE: Duration = Duration::from_millis(200);
-
 /// One of the batch: what it acts on, so that two of the same target are handled one after the other.
 pub struct Task<T> {
     pub target: Option<Target>,
     pub work: T,
 }
 
-/// How one task ended; `None` stands for work that panicked or ran into the deadline.
-pub type Ended<R> = Option<R>;
+/// How one task ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ended<R> {
+    Done(R),
+    Panicked,
+    /// Dropped short before the deadline: its message comes back, its lease protects its target till then.
+    OutOfTime,
+}
 
 /// Set by the first task that finds that no other can succeed either.
 #[derive(Default)]
@@ -38,23 +41,24 @@ impl Halt {
     }
 }
 
-/// Runs all tasks, at most `concurrency` targets at once, and returns what became of each, in order.
+/// Runs all tasks, at most `concurrency` targets at once, and returns what became of each, in order. Whatever
+/// still runs when only `reserve` is left before the deadline is dropped.
 pub async fn run_all<T, R, F>(
     tasks: Vec<Task<T>>,
     concurrency: usize,
-    deadline: &Deadline,
+    (deadline, reserve): (&Deadline, Duration),
     run: impl Fn(usize, T) -> F,
 ) -> Vec<Ended<R>>
 where
     F: Future<Output = R>,
 {
     let mut results = Vec::new();
-    results.resize_with(tasks.len(), || None);
+    results.resize_with(tasks.len(), || Ended::OutOfTime);
     let lanes = lanes(tasks);
     let lanes = stream::iter(lanes).map(|lane| async {
         let mut ended = Vec::with_capacity(lane.len());
         for (index, work) in lane {
-            ended.push((index, isolated(deadline, run(index, work)).await));
+            ended.push((index, isolated(deadline.left_less(reserve), run(index, work)).await));
         }
         ended
     });
@@ -84,9 +88,12 @@ fn lanes<T>(tasks: Vec<Task<T>>) -> Vec<Vec<(usize, T)>> {
     lanes
 }
 
-async fn isolated<R>(deadline: &Deadline, work: impl Future<Output = R>) -> Ended<R> {
-    let work = AssertUnwindSafe(work).catch_unwind();
-    tokio::time::timeout(deadline.left_less(STOP_RESERVE), work).await.ok()?.ok()
+async fn isolated<R>(time: Duration, work: impl Future<Output = R>) -> Ended<R> {
+    match tokio::time::timeout(time, AssertUnwindSafe(work).catch_unwind()).await {
+        Ok(Ok(done)) => Ended::Done(done),
+        Ok(Err(_)) => Ended::Panicked,
+        Err(_) => Ended::OutOfTime,
+    }
 }
 
 #[cfg(test)]
@@ -115,11 +122,11 @@ mod tests {
         let clock = Clock::default();
         let deadline = Deadline { at: clock.now() + Duration::from_secs(60), clock };
         let tasks = (0..3).map(|work| Task { target: target('1'), work }).collect();
-        let ended = run_all(tasks, 2, &deadline, |_, work| async move {
+        let ended = run_all(tasks, 2, (&deadline, Duration::ZERO), |_, work| async move {
             assert_ne!(work, 1, "on purpose");
             work
         });
-        assert_eq!(ended.await, vec![Some(0), None, Some(2)]);
+        assert_eq!(ended.await, vec![Ended::Done(0), Ended::Panicked, Ended::Done(2)]);
     }
 
     #[tokio::test]
@@ -127,7 +134,7 @@ mod tests {
         let clock = Clock::default();
         let deadline = Deadline { at: clock.now(), clock };
         let tasks = vec![Task { target: None, work: () }];
-        let ended = run_all(tasks, 1, &deadline, |_, ()| std::future::pending::<()>());
-        assert_eq!(ended.await, vec![None]);
+        let ended = run_all(tasks, 1, (&deadline, Duration::ZERO), |_, ()| std::future::pending::<()>());
+        assert_eq!(ended.await, vec![Ended::OutOfTime]);
     }
 }

@@ -9,6 +9,7 @@ use reqwest::Url;
 use secrecy::SecretString;
 
 use crate::domain::pace::Policy;
+use crate::domain::request::shorten;
 use crate::domain::target::{ApiVersion, Cloud, CredentialKind, Guid};
 use crate::graph::cloud::{graph_root, token_host};
 
@@ -91,7 +92,9 @@ struct Settings<L> {
 }
 
 const GUID_RULE: &str = "a GUID in the 8-4-4-4-12 form";
-const DURATION_RULE: &str = "a whole number and `ms`, `s`, `m`, `h` or `d`, like `30s`, at most 365d";
+const DURATION_RULE: &str = "a whole number and `ms`, `s`, `m`, `h` or `d`, like `30s`, from 1ms to 365d";
+/// A wait of nothing would be a loop without rest.
+const SHORTEST_DURATION: Duration = Duration::from_millis(1);
 /// Long enough for any wish, short enough that no sum of durations overflows.
 const LONGEST_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -237,7 +240,7 @@ impl<L: Fn(&str) -> Option<String>> Settings<L> {
     ) -> Option<T> {
         let value = read(text);
         if value.is_none() {
-            let found = crate::domain::request::shorten(text);
+            let found = shorten(text);
             self.faults.push(format!("`{name}` must be {rule}, is \"{found}\""));
         }
         value
@@ -302,7 +305,10 @@ fn duration(text: &str) -> Option<Duration> {
         "d" => 24 * 60 * 60 * 1000,
         _ => return None,
     };
-    number.checked_mul(ms).map(Duration::from_millis).filter(|duration| *duration <= LONGEST_DURATION)
+    number
+        .checked_mul(ms)
+        .map(Duration::from_millis)
+        .filter(|duration| (SHORTEST_DURATION..=LONGEST_DURATION).contains(duration))
 }
 
 #[cfg(test)]
@@ -374,6 +380,7 @@ mod tests {
             ("RETRY_AFTER", "1.5s"),
             ("GIVE_UP_AFTER", "99999999999999999999d"),
             ("CALL_TIMEOUT", "366d"),
+            ("CHECK_AFTER", "0s"),
             ("CONCURRENCY", "101"),
         ] {
             let fault = fault(&[(name, value)]);

@@ -3,7 +3,7 @@
 //! A message's way, and the modules in reading order: `worker` takes an invocation's payload and parses each
 //! body; `batch` runs them side by side; `reprocess` reads a target's history from the `trail`, asks `domain`
 //! what comes next, looks and calls through `graph`, and appends what happened; `worker` puts unsettled
-//! messages off through the `queue` and reports them as failed. `reject` records what is not a request.
+//! messages off through the `queue` and reports them as failed. `reject` records what is not a request. `clients` is what a process has.
 //!
 //! Imports point one way: `domain` <- `graph`, `trail`, `queue` <- `reprocess`, `reject` <- `worker` <- the
 //! binaries and `local`. Only binaries read the environment, through `config`.
@@ -18,9 +18,11 @@ pub mod telemetry;
 pub mod trail;
 
 pub mod batch;
+pub mod clients;
 pub mod config;
 #[cfg(feature = "local")]
 pub mod local;
+pub mod payload;
 pub mod reject;
 pub mod reprocess;
 pub mod worker;

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue};
 use tokio::sync::OnceCell;
 
-use crate::aws::Aws;
+use crate::aws::{Aws, describe};
 use crate::domain::record::SourceKind;
 use crate::domain::request::Request;
 
@@ -45,7 +44,7 @@ impl Queue {
             .data_type("String")
             .string_value(source.as_str())
             .build()
-            .map_err(|error| anyhow!("{}", DisplayErrorContext(&error)))?;
+            .map_err(|_| anyhow!("a message attribute could not be built"))?;
         self.client()
             .await
             .send_message()
@@ -55,7 +54,7 @@ impl Queue {
             .delay_seconds(whole_seconds(delay.min(LONGEST_DELAY)))
             .send()
             .await
-            .map_err(|error| anyhow!("{}", DisplayErrorContext(&error)))?;
+            .map_err(|error| anyhow!("SQS: {}", describe(&error)))?;
         Ok(())
     }
 
@@ -78,7 +77,7 @@ impl Queue {
                     Some((message.message_id.clone(), entry.code().to_owned()))
                 })),
                 Err(error) => {
-                    let why = DisplayErrorContext(&error).to_string();
+                    let why = describe(&error);
                     failed.extend(batch.iter().map(|message| (message.message_id.clone(), why.clone())));
                 }
             }

@@ -1,19 +1,17 @@
 //! A message that is not a request: recorded once, then acknowledged. Calls nobody.
 
+use crate::clients::{Clients, Delivery};
 use crate::domain::chain::sha256_hex;
-use crate::domain::record::{By, Fact, Origin, Record, VERSION};
-use crate::domain::redact::{cut, redact};
+use crate::domain::record::{Fact, Origin, Record, VERSION};
+use crate::domain::redact::{cut, redact_body};
 use crate::domain::request::{RequestError, RequestId};
-use crate::reprocess::{Clients, Delivery, Then};
+use crate::reprocess::{MOST_CONFLICTS, Then};
 use crate::telemetry;
-use crate::trail::AppendError;
+use crate::trail::{AppendError, HistoryError};
 
 /// Of the body, so much is kept.
 const MOST_OF_BODY: usize = 4096;
-/// Of the body, so much is looked at for secrets; what lies behind it is not kept in any case.
-const MOST_READ: usize = 4 * MOST_OF_BODY;
 const MOST_OF_ERROR: usize = 2048;
-const MOST_CONFLICTS: u32 = 5;
 
 /// Appends `messageRejected` and settles the message; a redelivery of the same bytes writes no second record.
 /// If the record cannot be stored, the message stays.
@@ -29,9 +27,13 @@ pub async fn reject(
     let key = format!("{}#message#{message_id}", clients.trail.tenant());
     telemetry::message_rejected(message_id, &error);
     for _ in 0..MOST_CONFLICTS {
-        let history = match clients.trail.history(key.clone()).await {
+        let history = match clients.trail.history(key.clone(), delivery.store_patience()).await {
             Ok(history) => history,
-            Err(error) => return no_table(clients, delivery, message_id, &error),
+            Err(HistoryError::Store(error)) => return no_table(clients, delivery, message_id, &error),
+            Err(HistoryError::Unreadable(error)) => {
+                telemetry::unreadable(message_id, &error);
+                break;
+            }
         };
         let known = |record: &Record| matches!(&record.fact, Fact::MessageRejected { body_sha256: stored, .. } if *stored == body_sha256);
         if history.records.iter().any(known) {
@@ -41,7 +43,7 @@ pub async fn reject(
             v: VERSION,
             fact: Fact::MessageRejected {
                 error: error.clone(),
-                body: cut(&redact(&cut(body, MOST_READ)), MOST_OF_BODY),
+                body: redact_body(body, MOST_OF_BODY),
                 body_sha256: body_sha256.clone(),
             },
             tenant_id: clients.trail.tenant().clone(),
@@ -51,12 +53,7 @@ pub async fn reject(
             seq: history.head.seq + 1,
             at: clients.clock.now(),
             request_id: RequestId::of_message(message_id),
-            by: By {
-                function: clients.function.clone(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                invocation_id: delivery.invocation_id.clone(),
-                message_id: Some(message_id.to_owned()),
-            },
+            by: clients.signature(delivery),
             origin: history.records.is_empty().then(|| Origin {
                 requested_by: None,
                 reason: None,
@@ -64,7 +61,7 @@ pub async fn reject(
                 source: delivery.source.clone(),
             }),
         };
-        match clients.trail.append(&key, &history.head, &record, delivery.append_patience()).await {
+        match clients.trail.append(&key, &history.head, &record, delivery.store_patience()).await {
             Ok(_) => return Then::Settled,
             Err(AppendError::Conflict) => {}
             Err(AppendError::Store(error)) => return no_table(clients, delivery, message_id, &error),

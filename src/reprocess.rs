@@ -3,7 +3,6 @@
 //!
 //! May be dropped at any point: what was not recorded is found out on the next delivery.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,89 +10,27 @@ use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use crate::clock::{Clock, Deadline};
+use crate::clients::{Clients, Delivery};
 use crate::domain::answer::Answer;
 use crate::domain::chain::Head;
 use crate::domain::decide::{Intent, Step, next_step};
 use crate::domain::outcome::{attempt_ended, is_misconfigured, outcome, pause_after};
-use crate::domain::pace::{Circumstances, LEASE_MARGIN, Policy, unread_wait};
+use crate::domain::pace::Circumstances;
 use crate::domain::record::{
-    Actor, AttemptEnded, AttemptStarted, By, Fact, Origin, Outcome, Record, Source, SourceKind, VERSION,
+    AttemptEnded, AttemptStarted, Fact, Origin, Outcome, Record, SourceKind, VERSION,
 };
 use crate::domain::reply::{Look, Reply};
 use crate::domain::request::Request;
 use crate::domain::state::State;
-use crate::domain::target::{Cloud, Guid};
-use crate::graph::{GraphClient, LookAnswer, Token, TokenError, reprocess_path};
-use crate::queue::Queue;
+use crate::domain::target::Guid;
+use crate::graph::{LookAnswer, Token, reprocess_path};
 use crate::telemetry;
-use crate::trail::{AppendError, Trail};
+use crate::trail::{AppendError, HistoryError};
 
-/// A call must end, and be recorded, this long before the invocation does.
-const CALL_RESERVE: Duration = Duration::from_secs(1);
-/// A call for which less time is left is not sent.
-const SHORTEST_CALL: Duration = Duration::from_secs(1);
-/// An append may take all the time but this.
-const APPEND_RESERVE: Duration = Duration::from_millis(300);
 /// How often a lost race is decided again before the message is left to a later delivery.
-const MOST_CONFLICTS: u32 = 5;
+pub const MOST_CONFLICTS: u32 = 5;
 /// More steps than any history can demand; reaching it is a fault of ours, and the message stays.
 const MOST_STEPS: u32 = 50;
-
-/// What one process has: its clients, and what it knows beyond any one request.
-pub struct Clients {
-    pub trail: Trail,
-    pub graph: GraphClient,
-    pub queue: Queue,
-    pub policy: Policy,
-    pub call_timeout: Duration,
-    pub cloud: Cloud,
-    pub actor: Actor,
-    /// The name under which this program signs its records.
-    pub function: String,
-    pub clock: Clock,
-    pub pause: Pause,
-}
-
-impl Clients {
-    /// How far to put off where nothing was read or recorded that says better.
-    pub fn later(&self, receive_count: u32) -> Timestamp {
-        let wait = unread_wait(&self.policy, receive_count, fastrand::f64());
-        self.clock.now().saturating_add(wait).unwrap_or(Timestamp::MAX)
-    }
-}
-
-/// Until when Graph wants to hear nothing from this process.
-#[derive(Debug, Default)]
-pub struct Pause(Mutex<Option<Timestamp>>);
-
-impl Pause {
-    pub fn until(&self) -> Option<Timestamp> {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    fn extend(&self, until: Timestamp) {
-        let mut held = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *held = Some(held.map_or(until, |held| held.max(until)));
-    }
-}
-
-/// How this request reached us this time.
-pub struct Delivery {
-    pub source: Source,
-    /// The SQS message at hand; `None` on direct invocation.
-    pub message_id: Option<String>,
-    pub receive_count: u32,
-    pub invocation_id: String,
-    pub deadline: Deadline,
-}
-
-impl Delivery {
-    /// How long an append may be tried.
-    pub fn append_patience(&self) -> Duration {
-        self.deadline.left_less(APPEND_RESERVE)
-    }
-}
 
 /// What is to be done with the message now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,11 +59,14 @@ pub async fn reprocess(clients: &Clients, request: &Request, delivery: &Delivery
     Run::new(clients, request, delivery).go().await
 }
 
-/// Puts a request that was not started on the queue, so that the queue goes on with it.
-pub async fn hand_over(clients: &Clients, request: &Request, delivery: &Delivery) -> Result<Done, NotTaken> {
-    let mut run = Run::new(clients, request, delivery);
-    run.make_safe().await?;
-    Ok(Done { then: Then::OutOfTime, answer: Answer::deferred(request) })
+/// Puts a direct request that was not started, or not ended, on the queue, so that the queue goes on with it.
+pub async fn hand_over(
+    clients: &Clients,
+    request: &Request,
+    delivery: &Delivery,
+) -> Result<Answer, NotTaken> {
+    Run::new(clients, request, delivery).make_safe().await?;
+    Ok(Answer::deferred(request))
 }
 
 struct Run<'a> {
@@ -147,6 +87,14 @@ struct Run<'a> {
 enum Stop {
     Then(Then),
     NotTaken(NotTaken),
+}
+
+/// What became of a fact that was to be appended.
+#[derive(PartialEq, Eq)]
+enum Recorded {
+    Stored,
+    /// Another writer was first; the history was read anew, and what was seen before is forgotten.
+    LostRace,
 }
 
 impl<'a> Run<'a> {
@@ -183,7 +131,7 @@ impl<'a> Run<'a> {
                 Step::Settled => return Ok(Then::Settled),
                 Step::PutOff(until) if self.halted => return Ok(Then::Halt(until)),
                 Step::PutOff(until) => return Ok(Then::PutOff(until)),
-                Step::Record(fact) => self.record(fact).await?,
+                Step::Record(fact) => drop(self.record(fact).await?),
                 Step::Look => self.look().await?,
                 Step::Attempt(intent) => self.attempt(intent).await?,
             }
@@ -192,10 +140,16 @@ impl<'a> Run<'a> {
         Ok(Then::PutOff(self.later()))
     }
 
+    /// Reads the history anew and forgets what was seen: it is older than the records now read.
     async fn load(&mut self) -> Result<Vec<Record>, Stop> {
-        let history = match self.clients.trail.history(self.key.clone()).await {
+        let patience = self.delivery.store_patience();
+        let history = match self.clients.trail.history(self.key.clone(), patience).await {
             Ok(history) => history,
-            Err(error) => return Err(self.no_table(&error)),
+            Err(HistoryError::Store(error)) => return Err(self.no_table(&error)),
+            Err(HistoryError::Unreadable(error)) => {
+                telemetry::unreadable(self.request.request_id.as_str(), &error);
+                return Err(Stop::Then(Then::PutOff(self.later())));
+            }
         };
         self.head = history.head;
         self.state = State::fold(self.request.target.kind, &history.records);
@@ -204,16 +158,20 @@ impl<'a> Run<'a> {
     }
 
     async fn look(&mut self) -> Result<(), Stop> {
-        let budget = self.call_budget()?;
+        let Some(token) = self.token(None).await? else { return Ok(()) };
         let started = Instant::now();
-        let look = match timeout(budget, self.look_with_token(budget)).await {
-            Ok(Ok(look)) => look,
-            Ok(Err(error)) => {
-                self.halted = true;
-                telemetry::no_token(&error);
-                unavailable(error.to_string(), true)
-            }
-            Err(_) => unavailable("no answer in time".to_owned(), false),
+        let mut answer = self.look_once(&token).await?;
+        if answer == LookAnswer::Unauthorized {
+            let Some(token) = self.token(Some(&token)).await? else { return Ok(()) };
+            answer = self.look_once(&token).await?;
+        }
+        let look = match answer {
+            LookAnswer::Look(look) => look,
+            LookAnswer::Unauthorized => Look::Unavailable {
+                reason: "Graph refused a fresh token (401)".to_owned(),
+                retry_after: None,
+                misconfigured: true,
+            },
         };
         telemetry::looked(self.request, &look, started.elapsed());
         if let Look::Throttled { retry_after } = look {
@@ -223,47 +181,47 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    async fn look_with_token(&self, budget: Duration) -> Result<Look, TokenError> {
-        let graph = &self.clients.graph;
-        let token = graph.token().await?;
-        if let LookAnswer::Look(look) = graph.look(&token, self.request, budget).await {
-            return Ok(look);
-        }
-        let token = graph.renew(&token).await?;
-        Ok(match graph.look(&token, self.request, budget).await {
-            LookAnswer::Look(look) => look,
-            LookAnswer::Unauthorized => unavailable("Graph refused a fresh token (401)".to_owned(), true),
-        })
+    async fn look_once(&self, token: &Token) -> Result<LookAnswer, Stop> {
+        Ok(self.clients.graph.look(token, self.request, self.call_budget()?).await)
+    }
+
+    /// A token, or a fresh one instead of `refused`. Without one nothing is asked of Graph, and the batch halts.
+    async fn token(&mut self, refused: Option<&Token>) -> Result<Option<Token>, Stop> {
+        let budget = self.call_budget()?;
+        let token = async {
+            match refused {
+                None => self.clients.graph.token().await,
+                Some(refused) => self.clients.graph.renew(refused).await,
+            }
+        };
+        let why = match timeout(budget, token).await {
+            Ok(Ok(token)) => return Ok(Some(token)),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no token for Graph: no answer in time".to_owned(),
+        };
+        telemetry::no_token(&why);
+        self.halted = true;
+        self.seen = Some(Look::NotTried);
+        Ok(None)
     }
 
     /// `attemptStarted`, the call, `attemptEnded`. If the first cannot be stored there is no call; if the last
     /// cannot, the next delivery finds the attempt open.
     async fn attempt(&mut self, intent: Intent) -> Result<(), Stop> {
-        let budget = self.call_budget()?;
-        let graph = &self.clients.graph;
-        let token = match timeout(budget, graph.token()).await {
-            Ok(Ok(token)) => token,
-            Ok(Err(error)) => {
-                self.halted = true;
-                telemetry::no_token(&error);
-                self.seen = Some(unavailable(error.to_string(), true));
-                return Ok(());
-            }
-            Err(_) => {
-                self.seen = Some(unavailable("no token in time".to_owned(), false));
-                return Ok(());
-            }
-        };
+        let Some(token) = self.token(None).await? else { return Ok(()) };
+        self.call_budget()?;
+        if self.circumstances().is_paused() {
+            return Ok(());
+        }
         let started = self.intent_to_call(intent);
         let (attempt, client_request_id) = (started.attempt, started.client_request_id.clone());
         let repair = self.state.current_repair();
-        let before = self.conflicts;
-        self.record(Fact::AttemptStarted(Box::new(started))).await?;
-        if self.conflicts > before {
+        if self.record(Fact::AttemptStarted(Box::new(started))).await? == Recorded::LostRace {
             return Ok(());
         }
+        self.seen = None;
         let sent_at = Instant::now();
-        let reply = self.call(&token, &client_request_id).await;
+        let reply = self.call(token, &client_request_id).await;
         let duration = sent_at.elapsed();
         if let Reply::Answered(answer) = &reply {
             self.pause(outcome(&reply), answer.retry_after);
@@ -271,34 +229,31 @@ impl<'a> Run<'a> {
         let misconfigured = is_misconfigured(&reply);
         let ended = attempt_ended(attempt, client_request_id, reply, duration, false);
         telemetry::attempt_ended(self.request, &ended, misconfigured);
-        self.seen = None;
         self.record_end(ended, repair).await
     }
 
-    async fn call(&self, token: &Token, client_request_id: &Guid) -> Reply {
-        let Some(budget) = self.time_for_a_call() else {
-            return Reply::NotSent {
-                reason: "not sent: too little time was left before the deadline".to_owned(),
-            };
+    /// Sends it; after a 401 once more with a fresh token, if there is one, and time, and nobody was throttled.
+    async fn call(&mut self, token: Token, client_request_id: &Guid) -> Reply {
+        let reply = self.call_once(&token, client_request_id).await;
+        if !matches!(&reply, Reply::Answered(answer) if answer.status == 401) {
+            return reply;
+        }
+        let Ok(Some(token)) = self.token(Some(&token)).await else { return reply };
+        match self.call_once(&token, client_request_id).await {
+            Reply::NotSent { .. } => reply,
+            answered => answered,
+        }
+    }
+
+    async fn call_once(&self, token: &Token, client_request_id: &Guid) -> Reply {
+        let not_sent = |reason: &str| Reply::NotSent { reason: format!("not sent: {reason}") };
+        let Some(budget) = self.delivery.time_for_a_call(self.clients.call_timeout) else {
+            return not_sent("too little time was left before the deadline");
         };
         if self.circumstances().is_paused() {
-            return Reply::NotSent { reason: "not sent: Graph throttled this process meanwhile".to_owned() };
+            return not_sent("Graph throttled this process meanwhile");
         }
-        let graph = &self.clients.graph;
-        let reply = graph.reprocess(token, self.request, client_request_id, budget).await;
-        match (&reply, self.time_for_a_call()) {
-            (Reply::Answered(answer), Some(budget)) if answer.status == 401 => {
-                match timeout(budget, graph.renew(token)).await {
-                    Ok(Ok(token)) => graph.reprocess(&token, self.request, client_request_id, budget).await,
-                    Ok(Err(error)) => {
-                        telemetry::no_token(&error);
-                        reply
-                    }
-                    Err(_) => reply,
-                }
-            }
-            _ => reply,
-        }
+        self.clients.graph.reprocess(token, self.request, client_request_id, budget).await
     }
 
     fn intent_to_call(&self, intent: Intent) -> AttemptStarted {
@@ -310,7 +265,7 @@ impl<'a> Run<'a> {
             path: reprocess_path(self.request),
             api_version: self.request.api_version,
             cloud: self.clients.cloud,
-            lease_until: self.lease_until(),
+            lease_until: self.delivery.lease_until(),
             before: intent.before,
             access_package_id: intent.access_package_id,
             subject_id: intent.subject_id,
@@ -318,31 +273,31 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Appends a fact to the repair at hand. After a lost race the history is read anew and the look forgotten.
-    async fn record(&mut self, fact: Fact) -> Result<(), Stop> {
-        if leaves_open(&fact) {
+    /// Appends a fact to the repair at hand.
+    async fn record(&mut self, fact: Fact) -> Result<Recorded, Stop> {
+        if !fact.settles(self.request.target.kind) {
             self.make_safe().await.map_err(Stop::NotTaken)?;
         }
         match self.append(fact, self.state.current_repair()).await {
             Ok(record) => {
                 self.state.apply(&record);
-                Ok(())
+                Ok(Recorded::Stored)
             }
             Err(AppendError::Conflict) => {
                 self.conflicts += 1;
-                if self.conflicts >= MOST_CONFLICTS {
+                if self.conflicts > MOST_CONFLICTS {
                     return Err(Stop::Then(Then::PutOff(self.later())));
                 }
-                self.load().await.map(drop)
+                self.load().await.map(|_| Recorded::LostRace)
             }
             Err(AppendError::Store(error)) => Err(self.no_table(&error)),
         }
     }
 
-    /// What happened is always recorded: after a lost race at the next number, and `late` if someone else has
-    /// closed the attempt meanwhile.
+    /// What happened is always recorded: after a lost race at the next number, for as long as there is time, and
+    /// `late` if someone else has closed the attempt meanwhile.
     async fn record_end(&mut self, mut ended: AttemptEnded, repair: u64) -> Result<(), Stop> {
-        for _ in 0..MOST_CONFLICTS {
+        while !self.delivery.store_patience().is_zero() {
             match self.append(Fact::AttemptEnded(Box::new(ended.clone())), repair).await {
                 Ok(record) => {
                     self.state.apply(&record);
@@ -355,11 +310,10 @@ impl<'a> Run<'a> {
                 Err(AppendError::Store(error)) => return Err(self.no_table(&error)),
             }
         }
-        Err(Stop::Then(Then::PutOff(self.later())))
+        Err(Stop::Then(Then::OutOfTime))
     }
 
     async fn append(&mut self, fact: Fact, repair: u64) -> Result<Record, AppendError> {
-        let Delivery { source, message_id, invocation_id, .. } = self.delivery;
         let first = self.state.is_new(&self.request.request_id);
         let record = Record {
             v: VERSION,
@@ -371,20 +325,15 @@ impl<'a> Run<'a> {
             seq: self.head.seq + 1,
             at: self.clients.clock.now(),
             request_id: self.request.request_id.clone(),
-            by: By {
-                function: self.clients.function.clone(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                invocation_id: invocation_id.clone(),
-                message_id: message_id.clone(),
-            },
+            by: self.clients.signature(self.delivery),
             origin: first.then(|| Origin {
                 requested_by: self.request.requested_by.clone(),
                 reason: self.request.reason.clone(),
                 ticket: self.request.ticket.clone(),
-                source: source.clone(),
+                source: self.delivery.source.clone(),
             }),
         };
-        let patience = self.delivery.append_patience();
+        let patience = self.delivery.store_patience();
         self.head = self.clients.trail.append(&self.key, &self.head, &record, patience).await?;
         info!(target.id = %self.request.target.id, request.id = %self.request.request_id, seq = record.seq, kind = record.fact.kind(), "recorded");
         Ok(record)
@@ -395,25 +344,20 @@ impl<'a> Run<'a> {
         if self.safe {
             return Ok(());
         }
-        let lease = Duration::try_from(self.lease_until().duration_since(self.clients.clock.now()))
-            .unwrap_or_default();
-        let delay = lease + Duration::from_secs(1);
+        let lease = self.delivery.lease_until().duration_since(self.clients.clock.now());
+        let delay = Duration::try_from(lease).unwrap_or_default() + Duration::from_secs(1);
         self.clients.queue.send(self.request, SourceKind::Invoke, delay).await.map_err(NotTaken)?;
         self.safe = true;
         Ok(())
     }
 
-    fn no_table(&mut self, error: &anyhow::Error) -> Stop {
+    fn no_table(&self, error: &anyhow::Error) -> Stop {
         telemetry::no_table(self.request.request_id.as_str(), error);
         Stop::Then(Then::Halt(self.later()))
     }
 
     fn later(&self) -> Timestamp {
         self.clients.later(self.delivery.receive_count)
-    }
-
-    fn lease_until(&self) -> Timestamp {
-        self.delivery.deadline.at.saturating_add(LEASE_MARGIN).unwrap_or(Timestamp::MAX)
     }
 
     fn pause(&self, outcome: Outcome, retry_after: Option<Duration>) {
@@ -425,12 +369,7 @@ impl<'a> Run<'a> {
     }
 
     fn call_budget(&self) -> Result<Duration, Stop> {
-        self.time_for_a_call().ok_or(Stop::Then(Then::OutOfTime))
-    }
-
-    fn time_for_a_call(&self) -> Option<Duration> {
-        let left = self.delivery.deadline.left_less(CALL_RESERVE);
-        (left >= SHORTEST_CALL).then(|| left.min(self.clients.call_timeout))
+        self.delivery.time_for_a_call(self.clients.call_timeout).ok_or(Stop::Then(Then::OutOfTime))
     }
 
     fn circumstances(&self) -> Circumstances<'_> {
@@ -447,13 +386,4 @@ impl<'a> Run<'a> {
 
 fn closes(record: &Record, client_request_id: &Guid) -> bool {
     matches!(&record.fact, Fact::AttemptEnded(ended) if ended.client_request_id == *client_request_id)
-}
-
-/// Whether a crash right after this record may leave the request without anything that drives it on.
-fn leaves_open(fact: &Fact) -> bool {
-    !matches!(fact, Fact::RequestSkipped { .. } | Fact::RequestAbandoned { .. } | Fact::DeliveryObserved(_))
-}
-
-fn unavailable(reason: String, misconfigured: bool) -> Look {
-    Look::Unavailable { reason, retry_after: None, misconfigured }
 }

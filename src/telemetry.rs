@@ -10,12 +10,12 @@ use metrics::{counter, histogram};
 use metrics_cloudwatch_embedded::{Builder, Collector};
 use tracing::level_filters::LevelFilter;
 use tracing::{debug, error, info, warn};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 use crate::domain::record::{AttemptEnded, Outcome, stored_name};
 use crate::domain::reply::Look;
 use crate::domain::request::Request;
-use crate::graph::TokenError;
 
 /// The metrics' namespace in CloudWatch.
 const NAMESPACE: &str = "regrant";
@@ -26,15 +26,14 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Once a process. `RUST_LOG` sets what is logged; `info` by default.
-    pub fn start(function: &str) -> anyhow::Result<Self> {
-        let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
-        let logs = tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false);
-        logs.with_span_list(false)
-            .with_target(false)
-            .with_env_filter(filter)
-            .try_init()
-            .map_err(anyhow::Error::from_boxed)?;
+    /// Once a process. `log_level` is for regrant's own lines, `info` if absent or unknown. Libraries are held to
+    /// warnings, whatever it says: some of them trace the requests they sign.
+    pub fn start(function: &str, log_level: Option<&str>) -> anyhow::Result<Self> {
+        let level = log_level.and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
+        let filter = Targets::new().with_default(LevelFilter::WARN).with_target("regrant", level);
+        let logs = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false);
+        let logs = logs.with_span_list(false).with_filter(filter);
+        tracing_subscriber::registry().with(logs).try_init()?;
         let builder =
             Builder::new().cloudwatch_namespace(NAMESPACE).with_dimension("function", function.to_owned());
         let metrics = builder.init().map_err(|error| anyhow!("metrics: {error}"))?;
@@ -74,7 +73,9 @@ pub fn attempt_ended(request: &Request, ended: &AttemptEnded, misconfigured: boo
         Outcome::Unavailable => "AttemptsUnavailable",
         Outcome::Unknown => "AttemptsInDoubt",
     });
-    latency(Duration::from_millis(duration_ms));
+    if ended.http_status.is_some() {
+        latency(Duration::from_millis(duration_ms));
+    }
     if misconfigured {
         refused(request, "Graph refused the token or its rights");
     }
@@ -87,6 +88,7 @@ pub fn looked(request: &Request, look: &Look, duration: Duration) {
     match look {
         Look::Seen(sight) => debug!(target.id = %target, request.id = %id, state = sight.state, "looked"),
         Look::Missing => debug!(target.id = %target, request.id = %id, "looked: no such object"),
+        Look::NotTried => {}
         Look::Throttled { .. } => {
             count("LooksThrottled");
             info!(target.id = %target, request.id = %id, "the look was throttled");
@@ -107,9 +109,16 @@ fn refused(request: &Request, reason: &str) {
     error!(target.id = %request.target.id, request.id = %request.request_id, reason, "check the application's credential, permission or role");
 }
 
-pub fn no_token(error: &TokenError) {
+/// `why` is the token error's own text, which names no secret.
+pub fn no_token(why: &str) {
     count("NoToken");
-    error!("{error}");
+    error!("{why}");
+}
+
+/// One history that this version cannot read; only its own target waits.
+pub fn unreadable(request_id: &str, error: &anyhow::Error) {
+    count("UnreadableHistories");
+    error!(request.id = request_id, "{error:#}");
 }
 
 pub fn no_table(request_id: &str, error: &anyhow::Error) {
@@ -126,6 +135,12 @@ pub fn message_rejected(message_id: &str, error: &str) {
 pub fn put_off(message_id: &str, delay: Duration) {
     count("Deferrals");
     debug!(message.id = message_id, delay_secs = delay.as_secs(), "put off");
+}
+
+/// Dropped at the deadline: its lease protects the target until the message comes back.
+pub fn out_of_time(message_id: &str) {
+    count("OutOfTime");
+    warn!(message.id = message_id, "ended by the deadline: the message stays in the queue");
 }
 
 pub fn panicked(message_id: &str) {

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata};
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::AttributeValue;
 use tokio::sync::OnceCell;
 
-use crate::aws::Aws;
+use crate::aws::{Aws, describe};
 use crate::domain::chain::{Head, Link, link_hash};
 use crate::domain::record::{Record, format_millis, stored_name};
 use crate::domain::target::Guid;
@@ -35,9 +35,18 @@ pub struct Trail {
 /// All records of one key, in order, and where the chain ends.
 #[derive(Debug)]
 pub struct History {
-    pub key: String,
     pub head: Head,
     pub records: Vec<Record>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The table did not answer, or refused: it will not do better for another key.
+    #[error("the history could not be read")]
+    Store(#[source] anyhow::Error),
+    /// A record of this key is not one that this version reads; other keys have nothing to do with it.
+    #[error("the history is not readable")]
+    Unreadable(#[source] anyhow::Error),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +69,23 @@ impl Trail {
         &self.tenant
     }
 
-    /// Everything stored under `key`, by strongly consistent reads, all pages.
-    pub async fn history(&self, key: String) -> anyhow::Result<History> {
+    /// Everything stored under `key`, by strongly consistent reads, all pages, within `patience`.
+    pub async fn history(&self, key: String, patience: Duration) -> Result<History, HistoryError> {
+        let late = |_| HistoryError::Store(anyhow!("no answer in time"));
+        let links = tokio::time::timeout(patience, self.links(&key))
+            .await
+            .unwrap_or_else(|elapsed| Err(late(elapsed)))?;
+        let read = |link: &Link| {
+            Record::from_json(&link.record).with_context(|| format!("record {} of {key}", link.seq))
+        };
+        let records =
+            links.iter().map(read).collect::<anyhow::Result<_>>().map_err(HistoryError::Unreadable)?;
+        let head =
+            links.last().map_or_else(Head::genesis, |last| Head { seq: last.seq, hash: last.hash.clone() });
+        Ok(History { head, records })
+    }
+
+    async fn links(&self, key: &str) -> Result<Vec<Link>, HistoryError> {
         let mut links = Vec::new();
         let mut start = None;
         loop {
@@ -78,33 +102,26 @@ impl Trail {
                 .expression_attribute_names("#prev", "prev")
                 .expression_attribute_names("#hash", "hash")
                 .expression_attribute_names("#record", "record")
-                .expression_attribute_values(":pk", AttributeValue::S(key.clone()))
+                .expression_attribute_values(":pk", AttributeValue::S(key.to_owned()))
                 .set_exclusive_start_key(start)
                 .send()
                 .await
-                .map_err(|error| anyhow!("{}", DisplayErrorContext(&error)))
-                .with_context(|| format!("reading the history of {key} from table `{}`", self.table))?;
+                .map_err(|error| {
+                    HistoryError::Store(anyhow!("reading {key} from `{}`: {}", self.table, describe(&error)))
+                })?;
             for item in page.items() {
-                links.push(link_of(item).with_context(|| format!("history of {key}"))?);
+                let link = link_of(item).with_context(|| format!("history of {key}"));
+                links.push(link.map_err(HistoryError::Unreadable)?);
             }
-            anyhow::ensure!(
-                links.len() <= LONGEST_HISTORY,
-                "the history of {key} has over {LONGEST_HISTORY} records"
-            );
+            if links.len() > LONGEST_HISTORY {
+                let error = anyhow!("the history of {key} has over {LONGEST_HISTORY} records");
+                return Err(HistoryError::Unreadable(error));
+            }
             start = page.last_evaluated_key;
             if start.is_none() {
-                break;
+                return Ok(links);
             }
         }
-        let records = links
-            .iter()
-            .map(|link| {
-                Record::from_json(&link.record).with_context(|| format!("record {} of {key}", link.seq))
-            })
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        let head =
-            links.last().map_or_else(Head::genesis, |last| Head { seq: last.seq, hash: last.hash.clone() });
-        Ok(History { key, head, records })
     }
 
     /// Appends `record` behind `head` and returns the new head.
@@ -156,7 +173,7 @@ impl Trail {
                 let stored = self.hash_at(&entry.key, entry.seq).await?;
                 Ok(if stored == entry.hash { Insert::Stored } else { Insert::Taken })
             }
-            Err(error) => Err(anyhow!("{}", DisplayErrorContext(&error))),
+            Err(error) => Err(anyhow!("DynamoDB: {}", describe(&error))),
         }
     }
 
@@ -177,7 +194,7 @@ impl Trail {
             .expression_attribute_values(":seq", AttributeValue::N(seq.to_string()))
             .send()
             .await
-            .map_err(|error| anyhow!("{}", DisplayErrorContext(&error)))?;
+            .map_err(|error| anyhow!("DynamoDB: {}", describe(&error)))?;
         let item = page.items().first().context("a duplicate was reported, but no record is there")?;
         Ok(text(item, "hash")?.to_owned())
     }

@@ -1,16 +1,15 @@
 //! The worker function: an invocation's payload in, its answer out. Reads no environment and no HTTP.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
-use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use anyhow::Context;
+use aws_lambda_events::event::sqs::SqsBatchResponse;
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::aws::Aws;
-use crate::batch::{Halt, Task, run_all};
+use crate::batch::{Ended, Halt, Task, run_all};
+use crate::clients::{Clients, Delivery, Pause};
 use crate::clock::{Clock, Deadline};
 use crate::config::WorkerConfig;
 use crate::domain::answer::Answer;
@@ -18,16 +17,19 @@ use crate::domain::record::{Actor, Source, SourceKind};
 use crate::domain::request::{Request, RequestError, RequestId};
 use crate::domain::target::ApiVersion;
 use crate::graph::GraphClient;
+use crate::payload::{Message, Payload};
 use crate::queue::{LONGEST_VISIBILITY, PutOff, Queue};
 use crate::reject::reject;
-use crate::reprocess::{Clients, Delivery, Done, NotTaken, Pause, Then, hand_over, reprocess};
+use crate::reprocess::{Done, NotTaken, Then, hand_over, reprocess};
 use crate::telemetry;
 use crate::trail::Trail;
 
-/// A direct invocation holds at most so many requests.
-const MOST_REQUESTS: usize = 100;
 /// SQS counts a message's 12 hours from its receipt, which was some time before we saw it.
 const RECEIVED_BEFORE: Duration = Duration::from_secs(60);
+/// What is left of an invocation for putting messages off.
+const MESSAGES_RESERVE: Duration = Duration::from_millis(200);
+/// What is left of a direct invocation for putting on the queue what did not end in time.
+const REQUESTS_RESERVE: Duration = Duration::from_millis(1500);
 
 /// The function, ready for invocations. Built without connecting to anything.
 pub struct Worker {
@@ -104,22 +106,26 @@ impl Worker {
                 Task { target: work.as_ref().ok().map(|request| request.target.clone()), work }
             })
             .collect();
-        let ended = run_all(tasks, self.concurrency, &deadline, |index, parsed| {
+        let time = (&deadline, MESSAGES_RESERVE);
+        let ended = run_all(tasks, self.concurrency, time, |index, parsed| {
             self.handle_message(&messages[index], parsed, invocation, &halt)
         });
         let ended = ended.await;
 
         let mut response = SqsBatchResponse::default();
         let mut put_offs = Vec::new();
-        for (message, then) in messages.iter().zip(ended) {
-            let until = match then {
-                Some(Then::Settled) => continue,
-                Some(Then::PutOff(until) | Then::Halt(until)) => until,
-                Some(Then::OutOfTime) => self.clients.clock.now(),
-                None => {
+        for (message, ended) in messages.iter().zip(ended) {
+            let until = match ended {
+                Ended::Done(Then::Settled) => continue,
+                Ended::Done(Then::PutOff(until) | Then::Halt(until)) => until,
+                Ended::Done(Then::OutOfTime) => self.clients.clock.now(),
+                Ended::OutOfTime => {
+                    telemetry::out_of_time(&message.id);
+                    self.clients.later(message.receive_count)
+                }
+                Ended::Panicked => {
                     telemetry::panicked(&message.id);
-                    response.add_failure(&message.id);
-                    continue;
+                    self.clients.later(message.receive_count)
                 }
             };
             response.add_failure(&message.id);
@@ -196,21 +202,34 @@ impl Worker {
                 Task { target: work.as_ref().ok().map(|request| request.target.clone()), work }
             })
             .collect();
-        let ended = run_all(tasks, self.concurrency, &deadline, |_, parsed| {
+        let time = (&deadline, REQUESTS_RESERVE);
+        let ended = run_all(tasks, self.concurrency, time, |_, parsed| {
             self.handle_request(parsed, invocation, &halt)
         });
         let mut results = Vec::with_capacity(bodies.len());
         for (n, (ended, id)) in ended.await.into_iter().zip(&ids).enumerate() {
-            let answer = ended.context("it ran out of time, or a fault in regrant ended it").and_then(
-                |done| match done {
-                    Ok(answer) => Ok(answer),
-                    Err(Refusal::Invalid(error)) => Ok(Answer::invalid(RequestId::parse(id), &error)),
-                    Err(Refusal::NotTaken(error)) => Err(error.into()),
-                },
-            );
-            results.push(
-                answer.with_context(|| format!("request {} of {} (request id {id})", n + 1, ids.len()))?,
-            );
+            let answer = match ended {
+                Ended::Done(answer) => answer,
+                // Whatever became of it, the queue goes on with it.
+                Ended::OutOfTime | Ended::Panicked => {
+                    telemetry::out_of_time(id);
+                    let parsed = Request::parse(bodies[n].get(), id, self.default_version);
+                    match parsed.map_err(Refusal::Invalid) {
+                        Ok(request) => hand_over(&self.clients, &request, &self.direct(invocation))
+                            .await
+                            .map_err(Refusal::NotTaken),
+                        Err(invalid) => Err(invalid),
+                    }
+                }
+            };
+            results.push(match answer {
+                Ok(answer) => answer,
+                Err(Refusal::Invalid(error)) => Answer::invalid(RequestId::parse(id), &error),
+                Err(Refusal::NotTaken(error)) => {
+                    let place = format!("request {} of {} (request id {id})", n + 1, ids.len());
+                    return Err(anyhow::Error::from(error).context(place));
+                }
+            });
         }
         Ok(serde_json::json!({ "results": results }))
     }
@@ -222,22 +241,26 @@ impl Worker {
         halt: &Halt,
     ) -> Result<Answer, Refusal> {
         let request = parsed.map_err(Refusal::Invalid)?;
-        let delivery = Delivery {
+        let delivery = self.direct(invocation);
+        if halt.is_set() {
+            return hand_over(&self.clients, &request, &delivery).await.map_err(Refusal::NotTaken);
+        }
+        let Done { then, answer } =
+            reprocess(&self.clients, &request, &delivery).await.map_err(Refusal::NotTaken)?;
+        if matches!(then, Then::Halt(_)) {
+            halt.set();
+        }
+        Ok(answer)
+    }
+
+    fn direct(&self, invocation: &Invocation) -> Delivery {
+        Delivery {
             source: Source { kind: SourceKind::Invoke, message_id: None, receive_count: None, sent_at: None },
             message_id: None,
             receive_count: 1,
             invocation_id: invocation.id.clone(),
             deadline: self.deadline(invocation),
-        };
-        let done = match halt.is_set() {
-            true => hand_over(&self.clients, &request, &delivery).await,
-            false => reprocess(&self.clients, &request, &delivery).await,
-        };
-        let Done { then, answer } = done.map_err(Refusal::NotTaken)?;
-        if matches!(then, Then::Halt(_)) {
-            halt.set();
         }
-        Ok(answer)
     }
 
     fn deadline(&self, invocation: &Invocation) -> Deadline {
@@ -258,116 +281,4 @@ impl Worker {
 enum Refusal {
     Invalid(RequestError),
     NotTaken(NotTaken),
-}
-
-/// One SQS message, as far as we need it.
-struct Message {
-    id: String,
-    /// Absent only in made-up events; then the message cannot be put off and comes back by itself.
-    receipt_handle: Option<String>,
-    body: String,
-    receive_count: u32,
-    source: Source,
-}
-
-enum Payload {
-    Messages(Vec<Message>),
-    Requests { bodies: Vec<Box<RawValue>>, single: bool },
-}
-
-const EXPECTED: &str = "expected an SQS event (`Records`), one request (`target` and `id`), or `requests` with 1 to 100 requests";
-
-impl Payload {
-    fn parse(payload: &str) -> anyhow::Result<Self> {
-        let Ok(fields) = serde_json::from_str::<HashMap<String, &RawValue>>(payload) else {
-            bail!("{EXPECTED}; found {}", what_is(payload));
-        };
-        let has = |name| fields.contains_key(name);
-        match (has("Records"), has("requests"), has("target") || has("id")) {
-            (true, false, false) => return Self::messages(payload),
-            (false, true, false) => return Self::requests(payload),
-            (false, false, true) => {
-                let body = RawValue::from_string(payload.trim().to_owned()).context(EXPECTED)?;
-                return Ok(Self::Requests { bodies: vec![body], single: true });
-            }
-            _ => {}
-        }
-        let mut names = fields
-            .keys()
-            .map(|name| format!("`{}`", crate::domain::request::shorten(name)))
-            .collect::<Vec<_>>();
-        names.sort();
-        names.truncate(8);
-        bail!("{EXPECTED}; found an object with the fields [{}]", names.join(", "))
-    }
-
-    fn messages(payload: &str) -> anyhow::Result<Self> {
-        let event: SqsEvent =
-            serde_json::from_str(payload).context("`Records` is not that of an SQS event")?;
-        let messages =
-            event.records.into_iter().enumerate().map(|(index, message)| Message::of(index, message));
-        Ok(Self::Messages(messages.collect::<anyhow::Result<_>>()?))
-    }
-
-    fn requests(payload: &str) -> anyhow::Result<Self> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Many {
-            requests: Vec<Box<RawValue>>,
-        }
-        let many: Many = serde_json::from_str(payload)
-            .context("`requests` must be a list of requests, alone in its object")?;
-        let count = many.requests.len();
-        ensure!(
-            (1..=MOST_REQUESTS).contains(&count),
-            "`requests` must hold 1 to {MOST_REQUESTS} requests, found {count}"
-        );
-        Ok(Self::Requests { bodies: many.requests, single: false })
-    }
-}
-
-fn what_is(payload: &str) -> String {
-    match serde_json::from_str::<&RawValue>(payload) {
-        Err(error) => format!("no JSON: {error}"),
-        Ok(raw) => match raw.get().as_bytes().first() {
-            Some(b'{') => "an object with names that are no plain text".to_owned(),
-            Some(b'[') => "a list".to_owned(),
-            Some(b'"') => "a text".to_owned(),
-            Some(b'n') => "null".to_owned(),
-            Some(b't' | b'f') => "true or false".to_owned(),
-            _ => "a number".to_owned(),
-        },
-    }
-}
-
-impl Message {
-    fn of(index: usize, message: SqsMessage) -> anyhow::Result<Self> {
-        let place = index + 1;
-        if let Some(source) = message.event_source.as_deref() {
-            ensure!(
-                source == "aws:sqs",
-                "record {place}: `eventSource` must be \"aws:sqs\", and is another service's"
-            );
-        }
-        let id = message.message_id.filter(|id| !id.is_empty()).with_context(|| {
-            format!("record {place} has no `messageId`: it could not be reported as failed, so the whole batch fails")
-        })?;
-        let attribute =
-            message.message_attributes.get("source").and_then(|source| source.string_value.as_deref());
-        let receive_count =
-            message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok());
-        let sent_at = message.attributes.get("SentTimestamp").and_then(|ms| ms.parse().ok());
-        Ok(Self {
-            source: Source {
-                kind: SourceKind::from_attribute(attribute),
-                message_id: Some(id.clone()),
-                receive_count,
-                sent_at: sent_at.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
-            },
-            id,
-            receipt_handle: message.receipt_handle.filter(|handle| !handle.is_empty()),
-            body: message.body.unwrap_or_default(),
-            receive_count: receive_count.unwrap_or(1),
-        })
-    }
 }

@@ -14,7 +14,7 @@ async fn main() -> anyhow::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "the function's own environment")]
     let lookup = |name: &str| std::env::var(name).ok();
     let config = WorkerConfig::read(lookup)?;
-    let telemetry = Telemetry::start(&config.function)?;
+    let telemetry = Telemetry::start(&config.function, lookup("RUST_LOG").as_deref())?;
     let clock = Clock::default();
     let worker = Worker::new(config, Aws::new(), clock.clone());
     let handler = async |event: LambdaEvent<Box<RawValue>>| {

@@ -51,7 +51,8 @@ pub enum Status {
 
 impl Answer {
     /// The answer to a request that was not one.
-    pub fn invalid(request_id: Option<RequestId>, error: &RequestError) -> Self {
+    pub fn invalid(default_id: Option<RequestId>, error: &RequestError) -> Self {
+        let request_id = error.request_id.clone().or(default_id);
         Self { request_id, error_message: Some(error.to_string()), ..Self::bare(Status::Invalid) }
     }
 

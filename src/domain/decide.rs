@@ -64,20 +64,24 @@ pub fn next_step(state: &State, seen: Option<&Look>, at: &Circumstances<'_>) -> 
     if let Some(step) = repair.and_then(|repair| before_looking(repair, at)) {
         return step;
     }
+    if let Some(until) = state.unresolved.as_ref().and_then(|attempt| still_called(attempt, at)) {
+        return put_off_unread(repair, PutOffWhy::Moving, until, at);
+    }
     match seen {
         None => look_unless_paused(repair, at),
+        Some(Look::NotTried) => match repair {
+            None => Step::Record(Fact::RequestReceived { why: PutOffWhy::Unavailable }),
+            Some(_) => Step::PutOff(after(at.now, at.unread_wait())),
+        },
         Some(Look::Throttled { retry_after }) => {
-            let wait = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER).max(at.policy.retry_after);
-            put_off_unread(repair, PutOffWhy::Throttled, after(at.now, wait + at.extra(wait)), at)
+            put_off_unread(repair, PutOffWhy::Throttled, at.unread(*retry_after), at)
         }
         Some(Look::Unavailable { retry_after, .. }) => {
-            let asked = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
-            let wait = asked.max(at.unread_wait());
-            put_off_unread(repair, PutOffWhy::Unavailable, after(at.now, wait), at)
+            put_off_unread(repair, PutOffWhy::Unavailable, at.unread(*retry_after), at)
         }
         Some(Look::Missing) => resting(repair, None, Verdict::Missing),
         Some(Look::Seen(sight)) => match standing(at.request.target.kind, &sight.state) {
-            Standing::Repairable => repairable(repair, sight, at),
+            Standing::Repairable => repairable(state, sight, at),
             Standing::Resting(verdict) => resting(repair, Some(sight), verdict),
             Standing::Moving => moving(repair, sight, at),
         },
@@ -126,20 +130,20 @@ fn before_looking(repair: &Repair, at: &Circumstances<'_>) -> Option<Step> {
         Phase::NoAttempt => None,
         Phase::Open(attempt) if at.now < attempt.lease_until => Some(Step::PutOff(attempt.lease_until)),
         Phase::Open(attempt) => Some(Step::Record(Fact::AttemptEnded(Box::new(lost_attempt(attempt))))),
-        Phase::Taken(_, ended) => at.wait_until(ended.at, at.policy.check_after),
+        Phase::Taken(_, ended) => at.wait_until(ended.at, at.policy.check_after).map(Step::PutOff),
         // A refusal is final for this attempt, and a lease that ran out was wait enough.
         Phase::Doubtful(_, Ended { outcome: Outcome::Rejected, .. } | Ended { caller_died: true, .. }) => {
             None
         }
         Phase::Doubtful(attempt, ended) => {
             let asked = ended.retry_after.min(LONGEST_RETRY_AFTER);
-            at.wait_until(ended.at, asked.max(at.backoff(attempt.number)))
+            at.wait_until(ended.at, asked.max(at.backoff(attempt.number))).map(Step::PutOff)
         }
         Phase::FailedAgain(attempt, observed) => {
             let may_not = why_not_again(repair, observed.completed_at, at);
             may_not
                 .map(|why| abandon(why, observed.state.clone()))
-                .or_else(|| at.wait_until(observed.at, at.backoff(attempt.number)))
+                .or_else(|| at.wait_until(observed.at, at.backoff(attempt.number)).map(Step::PutOff))
         }
     }
 }
@@ -160,6 +164,11 @@ fn lost_attempt(attempt: &Attempt) -> AttemptEnded {
     }
 }
 
+/// Until when the call of an attempt of the repair before may be under way.
+fn still_called(attempt: &Attempt, at: &Circumstances<'_>) -> Option<Timestamp> {
+    (attempt.ended.is_none() && at.now < attempt.lease_until).then_some(attempt.lease_until)
+}
+
 fn look_unless_paused(repair: Option<&Repair>, at: &Circumstances<'_>) -> Step {
     match at.pause() {
         Some(until) => put_off_unread(repair, PutOffWhy::Throttled, until, at),
@@ -177,23 +186,19 @@ fn put_off_unread(repair: Option<&Repair>, why: PutOffWhy, until: Timestamp, at:
 }
 
 /// First row of the table, and the second: Graph allows a reprocess.
-fn repairable(repair: Option<&Repair>, sight: &Sight, at: &Circumstances<'_>) -> Step {
-    let Some(repair) = repair else { return first_attempt(None, sight, at) };
+fn repairable(state: &State, sight: &Sight, at: &Circumstances<'_>) -> Step {
+    let Some(repair) = &state.repair else { return first_attempt(state, sight, at) };
     match repair.phase() {
-        Phase::NoAttempt | Phase::Open(_) => first_attempt(Some(repair), sight, at),
-        Phase::Taken(attempt, ended) => {
-            let lag_ends = after(ended.at, at.policy.check_after.saturating_mul(LAG_CHECKS));
-            let may_lag = at.request.target.kind == TargetKind::AssignmentRequest
-                && sight.completed_at == attempt.before.completed_at;
-            if may_lag && at.now < lag_ends {
-                let until = after(at.now, at.watch_wait(ended.at)).min(lag_ends);
-                return heartbeat_or(Step::PutOff(until), repair, sight, at);
-            }
-            observe(attempt, Some(sight), verdict(&sight.state).unwrap_or(Verdict::Other))
-        }
+        Phase::NoAttempt => first_attempt(state, sight, at),
+        // Decided before any look.
+        Phase::Open(attempt) => Step::PutOff(attempt.lease_until),
+        Phase::Taken(attempt, _) => match may_lag(attempt, sight, at) {
+            Some(until) => heartbeat_or(Step::PutOff(until), repair, sight, at),
+            None => observe(attempt, Some(sight), verdict(&sight.state).unwrap_or(Verdict::Other)),
+        },
         Phase::Doubtful(attempt, ended) => {
             let is_request = at.request.target.kind == TargetKind::AssignmentRequest;
-            if is_request && sight.completed_at != attempt.before.completed_at {
+            if is_request && completed_again(&attempt.before, sight) {
                 return observe(attempt, Some(sight), verdict(&sight.state).unwrap_or(Verdict::Other));
             }
             if ended.outcome == Outcome::Rejected {
@@ -210,7 +215,34 @@ fn repairable(repair: Option<&Repair>, sight: &Sight, at: &Circumstances<'_>) ->
     }
 }
 
-fn first_attempt(repair: Option<&Repair>, sight: &Sight, at: &Circumstances<'_>) -> Step {
+/// When to look again at a request that Graph took and that still reads as it did before: its reads may lag.
+/// `None` once it reads otherwise, or long enough has passed.
+fn may_lag(attempt: &Attempt, sight: &Sight, at: &Circumstances<'_>) -> Option<Timestamp> {
+    let taken_at = attempt.ended.as_ref().map_or(attempt.lease_until, |ended| ended.at);
+    let lag_ends = after(taken_at, at.policy.check_after.saturating_mul(LAG_CHECKS));
+    let lags = at.request.target.kind == TargetKind::AssignmentRequest
+        && at.now < lag_ends
+        && !completed_again(&attempt.before, sight);
+    lags.then(|| after(at.now, at.watch_wait(taken_at)).min(lag_ends))
+}
+
+/// Whether the request was completed once more since then. A time that vanished, or an older one, is a read that
+/// lags, and no second completion.
+fn completed_again(before: &Before, sight: &Sight) -> bool {
+    match (before.completed_at, sight.completed_at) {
+        (Some(before), Some(now)) => now > before,
+        (None, Some(_)) => true,
+        (_, None) => false,
+    }
+}
+
+fn first_attempt(state: &State, sight: &Sight, at: &Circumstances<'_>) -> Step {
+    let repair = state.repair.as_ref();
+    // The repair before was ended from outside while Graph had its attempt: that one may still be delivering.
+    let taken = state.unresolved.as_ref().filter(|attempt| attempt.was_taken());
+    if let Some(until) = taken.and_then(|attempt| may_lag(attempt, sight, at)) {
+        return put_off_unread(repair, PutOffWhy::Moving, until, at);
+    }
     if at.window_is_closed(sight.completed_at) {
         return Step::Record(Fact::RequestSkipped {
             why: SkipWhy::WindowClosed,
@@ -292,7 +324,7 @@ fn pending(repair: &Repair, sight: &Sight) -> Fact {
 fn observe(attempt: &Attempt, sight: Option<&Sight>, verdict: Verdict) -> Step {
     let before = &attempt.before;
     let changed = sight.is_none_or(|sight| {
-        !sight.state.eq_ignore_ascii_case(&before.state) || sight.completed_at != before.completed_at
+        !sight.state.eq_ignore_ascii_case(&before.state) || completed_again(before, sight)
     });
     let sight = sight.cloned();
     Step::Record(Fact::DeliveryObserved(Box::new(DeliveryObserved {
@@ -334,7 +366,10 @@ fn overdue(repair: &Repair, at: &Circumstances<'_>) -> bool {
         None => since(repair.first_at, at.now) >= at.policy.give_up_after,
         Some(taken) => {
             let accepted_at = taken.ended.as_ref().map_or(taken.lease_until, |ended| ended.at);
-            let window_from = taken.before.completed_at.unwrap_or(accepted_at);
+            let window_from = match &taken.observed {
+                Some(observed) => observed.completed_at.unwrap_or(observed.at),
+                None => taken.before.completed_at.unwrap_or(accepted_at),
+            };
             since(window_from, at.now) >= at.policy.window.saturating_add(DAY)
         }
     }

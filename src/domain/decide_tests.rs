@@ -434,3 +434,87 @@ fn late_end_of_an_attempt_corrects_an_open_repair_and_opens_none() {
     settled.push_to(1, &own, at(70), Fact::AttemptEnded(Box::new(unknown)));
     assert_eq!((settled.state().repair.clone(), settled.state().current_repair()), (None, 2));
 }
+
+#[test]
+fn failed_again_shortly_before_the_window_may_be_tried_again() {
+    const DAY: i64 = 86_400;
+    let (policy, own) = (Policy::default(), request(REQUEST, "a"));
+    let mut past = Past::new(REQUEST);
+    let call = past.start(&own, at(0), 1, &sight("deliveryFailed", Some(-13 * DAY - DAY / 2)));
+    past.end(&own, at(1), 1, call, answered(202));
+    let now = DAY + DAY / 2 + 8640;
+    let seen = Look::Seen(sight("deliveryFailed", Some(now - 60)));
+    let Step::Record(fact) = next_step(&past.state(), Some(&seen), &circumstances(&own, at(now), &policy))
+    else {
+        panic!("not observed")
+    };
+    past.push(&own, at(now), fact);
+    let next = next_step(&past.state(), Some(&seen), &circumstances(&own, at(now + 31), &policy));
+    assert_eq!(short(&next), "attempt 2");
+}
+
+#[test]
+fn no_second_call_while_that_of_a_canceled_repair_may_be_under_way_or_delivering() {
+    let policy = Policy::default();
+    let (own, other) = (request(REQUEST, "a"), request(REQUEST, "b"));
+    let canceled = Fact::RequestAbandoned {
+        why: AbandonWhy::Canceled,
+        state: None,
+        http_status: None,
+        error_code: None,
+    };
+    let failed = Look::Seen(sight("deliveryFailed", Some(-1000)));
+    let next = |past: &Past, seen, now| {
+        short(&next_step(&past.state(), seen, &circumstances(&other, at(now), &policy)))
+    };
+
+    let mut open = past(REQUEST, "open");
+    open.push(&own, at(5), canceled.clone());
+    assert_eq!(next(&open, None, 6), "received moving");
+    open.push(&other, at(6), Fact::RequestReceived { why: PutOffWhy::Moving });
+    assert_eq!(next(&open, None, 6), "put off to 65");
+    // Its caller comes back: Graph accepted. Now the lag of reads counts, as within one repair.
+    let call = open.state().unresolved.unwrap().client_request_id;
+    let ended = super::super::outcome::attempt_ended(1, call, answered(202), Duration::from_secs(1), false);
+    open.push_to(1, &own, at(8), Fact::AttemptEnded(Box::new(ended)));
+    assert_eq!(next(&open, Some(&failed), 70), "put off to 190");
+    assert_eq!(next(&open, Some(&failed), 3608), "attempt 1");
+
+    let mut refused = past(REQUEST, "unavailable");
+    refused.push(&own, at(5), canceled);
+    assert_eq!(next(&refused, Some(&failed), 6), "attempt 1");
+}
+
+#[test]
+fn vanished_or_older_completion_is_no_proof_of_a_second_failure() {
+    assert_eq!(step(REQUEST, "accepted", "deliveryFailed", 121), "put off to 241");
+    assert_eq!(step(REQUEST, "accepted", "deliveryFailed old", 121), "put off to 241");
+}
+
+#[test]
+fn throttled_looks_wait_longer_each_time_and_no_pause_is_empty() {
+    let (policy, own) = (Policy::default(), request(REQUEST, "a"));
+    let state = past(REQUEST, "received").state();
+    let look = Look::Throttled { retry_after: None };
+    for (receive_count, expected) in [(1, 30), (2, 60), (30, 3600)] {
+        let at = Circumstances { receive_count, ..circumstances(&own, at(0), &policy) };
+        assert_eq!(short(&next_step(&state, Some(&look), &at)), format!("put off to {expected}"));
+    }
+    let pause =
+        |asked| super::super::outcome::pause_after(Outcome::Throttled, asked, &policy).unwrap().as_secs();
+    assert_eq!([pause(None), pause(Some(Duration::ZERO)), pause(Some(Duration::from_secs(9)))], [30, 1, 9]);
+}
+
+#[test]
+fn without_a_token_a_request_is_received_and_never_given_up() {
+    let (policy, own) = (Policy::default(), request(REQUEST, "a"));
+    let next = |name, now| {
+        short(&next_step(
+            &past(REQUEST, name).state(),
+            Some(&Look::NotTried),
+            &circumstances(&own, at(now), &policy),
+        ))
+    };
+    assert_eq!(next("none", 0), "received unavailable");
+    assert_eq!(next("received", 8 * 86_400), format!("put off to {}", 8 * 86_400 + 30));
+}

@@ -7,6 +7,9 @@ use super::record::{AttemptEnded, Outcome};
 use super::reply::Reply;
 use super::target::Guid;
 
+/// A `Retry-After` of nothing still is a wish for silence.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// How a call that ended so is recorded.
 pub fn attempt_ended(
     attempt: u32,
@@ -63,6 +66,6 @@ pub fn is_misconfigured(reply: &Reply) -> bool {
 
 /// How long the whole process sends nothing after this answer; `None` if Graph did not throttle.
 pub fn pause_after(outcome: Outcome, retry_after: Option<Duration>, policy: &Policy) -> Option<Duration> {
-    let asked = retry_after.unwrap_or(policy.retry_after).min(LONGEST_RETRY_AFTER);
+    let asked = retry_after.unwrap_or(policy.retry_after).clamp(SHORTEST_PAUSE, LONGEST_RETRY_AFTER);
     (outcome == Outcome::Throttled).then_some(asked)
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::decide::Step;
 use super::request::Request;
 use super::target::TargetKind;
 
@@ -19,7 +18,16 @@ pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(12 * 60 * 60);
 /// Waits are made longer by up to this part at random, so that a mass of messages does not come back at once.
 const JITTER: f64 = 0.2;
 /// An attempt's lease ends this long after the deadline of the invocation that holds it.
-pub const LEASE_MARGIN: Duration = Duration::from_secs(5);
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
+
+/// Lambda ends every invocation after so long: a deadline further away than that is an odd one, and must not
+/// lock a target for good.
+const LONGEST_INVOCATION: Duration = Duration::from_secs(15 * 60);
+
+/// Until when an attempt that starts now is its caller's alone.
+pub fn lease_until(now: Timestamp, deadline: Timestamp) -> Timestamp {
+    after(deadline.min(after(now, LONGEST_INVOCATION)), LEASE_MARGIN)
+}
 
 /// The settings that the rules use. All durations are as set in the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +71,7 @@ pub struct Circumstances<'a> {
 }
 
 impl Circumstances<'_> {
+    /// Whether Graph would refuse an attempt for its age; never for assignments or where no time is known.
     pub fn window_is_closed(&self, completed_at: Option<Timestamp>) -> bool {
         self.request.target.kind == TargetKind::AssignmentRequest
             && completed_at.is_some_and(|completed_at| since(completed_at, self.now) > self.policy.window)
@@ -73,14 +82,15 @@ impl Circumstances<'_> {
         self.pause().is_some()
     }
 
+    /// When Graph may be asked again, a little spread; `None` if it may be asked now.
     pub fn pause(&self) -> Option<Timestamp> {
         let until = self.paused_until.filter(|until| self.now < *until)?;
         Some(after(until, self.extra(since(self.now, until))))
     }
 
     /// `None` once `wait` has passed since `from`; the wait is lengthened at random, the rule is not.
-    pub fn wait_until(&self, from: Timestamp, wait: Duration) -> Option<Step> {
-        (self.now < after(from, wait)).then(|| Step::PutOff(after(from, wait + self.extra(wait))))
+    pub fn wait_until(&self, from: Timestamp, wait: Duration) -> Option<Timestamp> {
+        (self.now < after(from, wait)).then(|| after(from, wait + self.extra(wait)))
     }
 
     /// After attempt 1 `RETRY_AFTER`, then twice as long each time, up to an hour.
@@ -88,8 +98,15 @@ impl Circumstances<'_> {
         doubled(self.policy.retry_after, attempt)
     }
 
+    /// See [`unread_wait`].
     pub fn unread_wait(&self) -> Duration {
         unread_wait(self.policy, self.receive_count, self.jitter)
+    }
+
+    /// When to look again after a look that saw nothing: Graph's own wish wins if it is later.
+    pub fn unread(&self, retry_after: Option<Duration>) -> Timestamp {
+        let asked = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
+        after(self.now, self.unread_wait().max(asked + self.extra(asked)))
     }
 
     /// As long as has passed already, from `CHECK_AFTER` to an hour.
@@ -97,6 +114,7 @@ impl Circumstances<'_> {
         since(from, self.now).min(LONGEST_WAIT).max(self.policy.check_after)
     }
 
+    /// The random part of a wait.
     pub fn extra(&self, wait: Duration) -> Duration {
         extra(wait, self.jitter)
     }

@@ -354,6 +354,29 @@ impl Fact {
         }
     }
 
+    /// Whether it ends its repair. A failed delivery of a request can be tried again; every other verdict is final.
+    pub fn settles(&self, target: TargetKind) -> bool {
+        match self {
+            Self::RequestSkipped { .. } | Self::RequestAbandoned { .. } | Self::MessageRejected { .. } => {
+                true
+            }
+            Self::DeliveryObserved(observed) => match observed.verdict {
+                Verdict::DeliveryFailed | Verdict::PartiallyDelivered => target == TargetKind::Assignment,
+                Verdict::Delivered
+                | Verdict::Expired
+                | Verdict::Denied
+                | Verdict::Canceled
+                | Verdict::Missing
+                | Verdict::Other => true,
+            },
+            Self::RequestReceived { .. }
+            | Self::RequestJoined {}
+            | Self::AttemptStarted(_)
+            | Self::AttemptEnded(_)
+            | Self::DeliveryPending { .. } => false,
+        }
+    }
+
     pub fn outcome(&self) -> Option<Outcome> {
         match self {
             Self::AttemptEnded(ended) => Some(ended.outcome),

@@ -5,8 +5,27 @@
 use std::sync::LazyLock;
 
 use regex_lite::Regex;
+use serde_json::Value;
 
 const MARK: &str = "[redacted]";
+
+/// Parts of names whose values are nobody's business.
+const SECRET: &str = "secret|passw(?:or)?d|passphrase|token|assertion|authorization|api[_-]?key|access[_-]?key|private[_-]?key|credential|signature|\\bsig\\b|\\bpwd\\b|cookie";
+
+/// Each name that `SECRET` matches holds one of these.
+const SECRET_SIGNS: &[&str] = &[
+    "secret",
+    "passw",
+    "passphrase",
+    "token",
+    "assertion",
+    "authorization",
+    "key",
+    "credential",
+    "sig",
+    "pwd",
+    "cookie",
+];
 
 /// One thing that is taken out.
 struct Rule {
@@ -14,40 +33,55 @@ struct Rule {
     /// microseconds, looking for these next to nothing, and hardly any text has one.
     signs: &'static [&'static str],
     pattern: Regex,
+    /// What stays in its place.
     with: &'static str,
 }
 
-static RULES: LazyLock<[Rule; 6]> = LazyLock::new(|| {
-    let rule = |signs, pattern, with| {
-        let pattern = Regex::new(pattern).expect("the patterns are constants, tested below");
-        Rule { signs, pattern, with }
-    };
-    [
+static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
+    let name = format!("[A-Za-z0-9_.-]*(?:{SECRET})[A-Za-z0-9_.-]*");
+    let then = r#"\\*["']?\s*(?:[:=]|%3[AaDd])\s*"#;
+    let quoted = r#"\[redacted\]|\\+"[^"\\]*|"(?:[^"\\]|\\.)*|\\*'[^']*|[\[{][^\]}]*"#;
+    let rules: [(&'static [&'static str], String, &'static str); 10] = [
         // Private keys and certificates in PEM form, closed or cut off.
-        rule(
+        (
             &["-----begin "],
-            r"(?s)-----BEGIN [A-Z0-9 ]{1,40}-----.*?(-----END [A-Z0-9 ]{1,40}-----|\z)",
+            r"(?s)-----BEGIN [A-Z0-9 ]{1,40}-----.*?(-----END [A-Z0-9 ]{1,40}-----|\z)".to_owned(),
             MARK,
         ),
         // JSON web tokens: their header is JSON, so its base64url begins with `eyJ`.
-        rule(&["eyj"], r"eyJ[A-Za-z0-9_-]{5,}(\.[A-Za-z0-9_-]*)*", MARK),
-        // Authorization headers.
-        rule(
+        (&["eyj"], r"eyJ[A-Za-z0-9_-]{5,}(\.[A-Za-z0-9_-]*)*".to_owned(), MARK),
+        // Authorization headers, and user and password in a URL.
+        (
             &["bearer", "basic"],
-            r"(?i)\b(bearer|basic)(\s+|%20|\+)[A-Za-z0-9._~+/=%-]{6,}",
+            r"(?i)\b(bearer|basic)(\s+|%20|\+)[A-Za-z0-9._~+/=%-]{6,}".to_owned(),
             "$1 [redacted]",
         ),
-        // A named value: `client_secret=…`, `"password": "…"`, `x-amz-security-token: …`, also in JSON text inside JSON.
-        rule(
-            &[":", "="],
-            r#"(?i)([A-Za-z0-9_.-]*(?:secret|passw(?:or)?d|token|assertion|authorization|api[_-]?key|access[_-]?key|private[_-]?key|credential|signature|\bsig\b|\bpwd\b|cookie)[A-Za-z0-9_.-]*\\*["']?\s*[:=]\s*)(\[redacted\]|\\*"(?:[^"\\]|\\[^"])*|\\*'[^']*|[^\s&,;"'\\}\]\)]+)"#,
+        (&["://"], r#"://[^/\s@"'<>]+@"#.to_owned(), "://[redacted]@"),
+        // A named value as an element or on a command line.
+        (SECRET_SIGNS, format!(r"(?i)<({name})>[^<]*"), "<$1>[redacted]"),
+        (SECRET_SIGNS, format!(r"(?i)(--?{name})\s+[^\s-]\S*"), "$1 [redacted]"),
+        // A named value after a colon or an equals sign. Passwords and secrets may have spaces in them.
+        (
+            SECRET_SIGNS,
+            format!(
+                r#"(?i)([A-Za-z0-9_.-]*(?:secret|passw(?:or)?d|passphrase|\bpwd\b)[A-Za-z0-9_.-]*{then})({quoted}|[^,;&"'\\<>}}\]\)\r\n]+)"#
+            ),
             "$1[redacted]",
         ),
+        (SECRET_SIGNS, format!(r#"(?i)({name}{then})({quoted}|[^\s&,;"'\\<>}}\]\)]+)"#), "$1[redacted]"),
         // Entra client secrets carry `Q~` at a fixed place; AWS access key ids a fixed prefix.
-        rule(&["q~"], r"[A-Za-z0-9_~.-]{3}[0-9]Q~[A-Za-z0-9_~.-]{20,}", MARK),
-        rule(&["akia", "asia"], r"\b(AKIA|ASIA)[A-Z0-9]{12,}", MARK),
-    ]
+        (&["q~"], r"[A-Za-z0-9_~.-]{3}[0-9]Q~[A-Za-z0-9_~.-]{20,}".to_owned(), MARK),
+        (&["akia", "asia"], r"\b(AKIA|ASIA)[A-Z0-9]{12,}".to_owned(), MARK),
+    ];
+    rules.into_iter().map(|(signs, pattern, with)| Rule { signs, pattern: compile(&pattern), with }).collect()
 });
+
+static SECRET_NAME: LazyLock<Regex> = LazyLock::new(|| compile(&format!("(?i){SECRET}")));
+static ESCAPED: LazyLock<Regex> = LazyLock::new(|| compile(r"\\+u00([2-7][0-9A-Fa-f])"));
+
+fn compile(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("the patterns are constants, and every test of this module compiles them")
+}
 
 /// A run that long, mixed of upper case, lower case and digits, is no word.
 const OPAQUE_AT_LEAST: usize = 40;
@@ -57,11 +91,13 @@ pub fn redact(text: &str) -> String {
     let mut clean = text.to_owned();
     for Rule { signs, pattern, with } in RULES.iter() {
         let lower = clean.to_ascii_lowercase();
-        if signs.iter().any(|sign| lower.contains(sign)) {
+        if signs.iter().any(|sign| lower.contains(sign)) && pattern.is_match(&clean) {
             clean = pattern.replace_all(&clean, *with).into_owned();
         }
     }
-    redact_opaque_runs(&clean)
+    // Base64url, and then base64, whose slashes would make a word of every path if both were one.
+    let clean = redact_runs(&clean, |c| c.is_ascii_alphanumeric() || "_~+=-".contains(c));
+    redact_runs(&clean, |c| c.is_ascii_alphanumeric() || "/+=".contains(c))
 }
 
 /// The same, also without every occurrence of values known to be secret.
@@ -73,15 +109,83 @@ pub fn redact_known(text: &str, secrets: &[&str]) -> String {
     redact(&without)
 }
 
-fn redact_opaque_runs(text: &str) -> String {
-    let in_run = |c: char| c.is_ascii_alphanumeric() || "_~+=-".contains(c);
+/// True for the shapes of token and key that nothing else has; ordinary words are never meant.
+pub fn is_surely_secret(text: &str) -> bool {
+    text.contains("eyJ") && redact(text) != text || text.starts_with("AKIA") || text.starts_with("ASIA")
+}
+
+/// A whole message body: redacted also below JSON's own escapes and structure, and at most `most` bytes of it.
+/// A body without secrets stays as it is, but for its length.
+pub fn redact_body(body: &str, most: usize) -> String {
+    /// So much is looked at; what lies behind it is not kept in any case.
+    const MOST_READ: usize = 16 * 1024;
+    /// Of a cut text the end goes too: a secret cut in two may no longer look like one.
+    const TORN: usize = 2048;
+    if body.len() > MOST_READ {
+        let clean = redact(&unescape(&cut(body, MOST_READ)));
+        return cut(&cut(&clean, clean.len().saturating_sub(TORN).max(4)), most);
+    }
+    match serde_json::from_str::<Value>(body) {
+        Ok(value) => {
+            let clean = clean_value(value.clone());
+            if clean == value { cut(&redact(body), most) } else { cut(&clean.to_string(), most) }
+        }
+        Err(_) => cut(&redact(&unescape(body)), most),
+    }
+}
+
+/// `\u0070` and the like are a way to hide a name from a pattern.
+fn unescape(text: &str) -> String {
+    let decode = |found: &regex_lite::Captures<'_>| {
+        u8::from_str_radix(&found[1], 16)
+            .map_or_else(|_| found[0].to_owned(), |byte| char::from(byte).to_string())
+    };
+    ESCAPED.replace_all(text, decode).into_owned()
+}
+
+fn clean_value(value: Value) -> Value {
+    match value {
+        Value::String(text) => match serde_json::from_str::<Value>(&text) {
+            Ok(inner @ (Value::Object(_) | Value::Array(_))) => {
+                let clean = clean_value(inner.clone());
+                Value::String(if clean == inner { redact(&text) } else { clean.to_string() })
+            }
+            _ => Value::String(redact(&text)),
+        },
+        Value::Array(items) => Value::Array(items.into_iter().map(clean_value).collect()),
+        Value::Object(fields) => {
+            let named = ["name", "key", "Name", "Key"].iter().filter_map(|name| fields.get(*name)?.as_str());
+            let names_secret = named.into_iter().any(|name| SECRET_NAME.is_match(name));
+            let clean = fields.into_iter().map(|(name, value)| {
+                let hidden =
+                    SECRET_NAME.is_match(&name) || (names_secret && name.eq_ignore_ascii_case("value"));
+                (redact(&name), if hidden { hide(value) } else { clean_value(value) })
+            });
+            Value::Object(clean.collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
+    }
+}
+
+fn hide(value: Value) -> Value {
+    match value {
+        Value::Array(items) => Value::Array(items.into_iter().map(hide).collect()),
+        Value::Object(fields) => {
+            Value::Object(fields.into_iter().map(|(name, value)| (name, hide(value))).collect())
+        }
+        Value::Null | Value::Bool(_) => value,
+        Value::Number(_) | Value::String(_) => Value::String(MARK.to_owned()),
+    }
+}
+
+fn redact_runs(text: &str, in_run: impl Fn(char) -> bool) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
     while !rest.is_empty() {
         let run = rest.find(|c| !in_run(c)).unwrap_or(rest.len());
         let (word, after) = rest.split_at(run);
         clean.push_str(if is_opaque(word) { MARK } else { word });
-        let gap = after.find(in_run).unwrap_or(after.len());
+        let gap = after.find(&in_run).unwrap_or(after.len());
         clean.push_str(&after[..gap]);
         rest = &after[gap..];
     }
@@ -144,6 +248,50 @@ mod tests {
             let clean = redact(&text);
             assert!(!clean.contains(canary) && !clean.contains("eyJ"), "{text} -> {clean}");
             assert!(clean.contains(MARK), "{text} -> {clean}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_found_under_escapes_and_in_structures() {
+        let canary = "Canary-1234";
+        for body in [
+            format!(r#"{{"password":"ab\"{canary}"}}"#),
+            format!(r#"{{"client_secret":["{canary}"]}}"#),
+            format!(r#"{{"client_secret":{{"value":"{canary}"}}}}"#),
+            format!(r#"{{"name":"client_secret","value":"{canary}"}}"#),
+            format!(r#"{{"\u0070assword":"{canary}"}}"#),
+            format!(r#"{{"\u0070assword":"{canary}"#),
+            format!(r#"{{"reason":"Bearer\u0020{canary}"}}"#),
+            format!(r#"{{"inner":"{{\"password\":\"ab{canary}\"}}"}}"#),
+            format!(r#"{{"client_secret":["{canary}""#),
+            format!("client_secret%3D{canary}"),
+            format!("https://user:{canary}@host/path"),
+            format!("<password>{canary}</password>"),
+            format!("--client-secret {canary}"),
+            format!("password: two {canary} words"),
+            format!("secret key wJalrXUtnFEMI/K7MDENG/{}bPxRfiCY", canary.replace('-', "")),
+            format!("{}Bearer {canary}", "x ".repeat(9000)),
+        ] {
+            let clean = redact_body(&body, 4096);
+            assert!(!clean.contains(canary) && !clean.contains("Canary1234"), "{body:.200} -> {clean:.300}");
+        }
+    }
+
+    #[test]
+    fn body_without_secrets_stays_to_the_byte() {
+        for body in [r#"{ "target" : "assignment", "b": 1, "a": [null] }"#, "{", "", "ordinary words"] {
+            assert_eq!(redact_body(body, 4096), body);
+        }
+        assert!(redact_body(&"x".repeat(100_000), 4096).len() <= 4096);
+    }
+
+    #[test]
+    fn only_unmistakable_shapes_are_surely_secret() {
+        assert!(is_surely_secret(&jwt()));
+        for name in
+            ["ServiceNow-RITM0012345-6f9b1c2d3e4f5a6b7c8d", "password-reset:12", "token:2026-11-20", "eyJ"]
+        {
+            assert!(!is_surely_secret(name), "{name}");
         }
     }
 

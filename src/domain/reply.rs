@@ -34,6 +34,8 @@ pub enum Look {
     Seen(Sight),
     /// Graph knows no such object (and the route exists).
     Missing,
+    /// Nobody was asked: there is no token. Neither Graph nor the target has to do with it.
+    NotTried,
     /// 429.
     Throttled {
         retry_after: Option<Duration>,

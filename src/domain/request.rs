@@ -8,7 +8,7 @@ use std::fmt;
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::redact::redact;
+use super::redact::{is_surely_secret, redact};
 use super::target::{ApiVersion, Guid, Target, TargetKind, Via};
 
 /// One wish to have a target repaired.
@@ -32,11 +32,11 @@ pub struct Request {
 pub struct RequestId(String);
 
 impl RequestId {
-    /// `None` where the text breaks the rule, or looks like a token or secret.
+    /// `None` where the text breaks the rule, or is a token or key beyond doubt.
     pub fn parse(text: &str) -> Option<Self> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
         let well_formed = (1..=128).contains(&text.len()) && text.bytes().all(allowed);
-        (well_formed && redact(text) == text).then(|| Self(text.to_owned()))
+        (well_formed && !is_surely_secret(text)).then(|| Self(text.to_owned()))
     }
 
     /// Stands for a message that is not a request; what breaks the rule is replaced, so that it always can.
@@ -64,8 +64,12 @@ impl fmt::Debug for RequestId {
 
 /// Everything that is wrong with a request, each fault with the field, the rule and what was found, redacted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.join("; "))]
-pub struct RequestError(pub Vec<String>);
+#[error("{}", .faults.join("; "))]
+pub struct RequestError {
+    pub faults: Vec<String>,
+    /// The request's own id, where it has a good one, so that its sender knows it again.
+    pub request_id: Option<RequestId>,
+}
 
 impl Request {
     /// Reads one request object.
@@ -113,7 +117,10 @@ impl Request {
                 reason,
                 ticket,
             }),
-            _ => Err(RequestError(form.faults.iter().map(|fault| redact(fault)).collect())),
+            (_, _, request_id) => {
+                let faults = form.faults.iter().map(|fault| redact(fault)).collect();
+                Err(RequestError { faults, request_id })
+            }
         }
     }
 
@@ -138,12 +145,13 @@ impl Request {
         if let Some(via) = via {
             body["via"] = via;
         }
-        body.to_string()
+        // SQS refuses a message with either of these two characters, which JSON leaves as they are.
+        body.to_string().replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
     }
 }
 
 fn fault(text: String) -> RequestError {
-    RequestError(vec![redact(&text)])
+    RequestError { faults: vec![redact(&text)], request_id: None }
 }
 
 /// The fields of one object, and the faults found in them so far.
@@ -216,7 +224,10 @@ impl Form {
             _ => format!("a text of {least} to {most} characters"),
         };
         self.expect(name, &rule, |value| match value {
-            Strict::Text(text) if (least..=most).contains(&text.chars().count()) => Some(redact(text)),
+            Strict::Text(text) if (least..=most).contains(&text.chars().count()) => {
+                // What stands for a secret may be longer than the secret was; the limit holds all the same.
+                Some(redact(text).chars().take(most).collect())
+            }
             _ => None,
         })
     }
@@ -236,7 +247,7 @@ impl Form {
 }
 
 const GUID_RULE: &str = "a GUID in the 8-4-4-4-12 form";
-const REQUEST_ID_RULE: &str = "1 to 128 of `A-Za-z0-9._:-` and nothing like a token or secret";
+const REQUEST_ID_RULE: &str = "1 to 128 of `A-Za-z0-9._:-` and no token or key";
 
 fn as_guid(value: &Strict) -> Option<Guid> {
     match value {

@@ -114,3 +114,32 @@ fn secrets_stay_out_of_the_request_and_of_its_errors() {
         assert!(!message.contains("canary"), "{message}");
     }
 }
+
+#[test]
+fn message_of_a_taken_request_is_a_request_again_whatever_was_taken_out() {
+    for (name, text) in [
+        ("reason", "pwd=a ".repeat(83)),
+        ("ticket", "sig=a&".repeat(21)),
+        ("requestedBy", "token:a ".repeat(32)),
+        ("reason", "odd \u{ffff} and \u{fffe}".to_owned()),
+    ] {
+        let body = serde_json::json!({ "target": "assignment", "id": ID, name: text }).to_string();
+        let request = parse(&body).unwrap();
+        let sent = request.to_body();
+        assert!(!sent.contains(['\u{fffe}', '\u{ffff}']), "SQS refuses these");
+        assert_eq!(parse(&sent), Ok(request), "{name}");
+    }
+}
+
+#[test]
+fn ids_that_only_look_odd_are_taken() {
+    for id in ["ServiceNow-RITM0012345-6f9b1c2d3e4f5a6b7c8d", "password-reset:12", "token:2026-11-20"] {
+        assert!(RequestId::parse(id).is_some(), "{id}");
+    }
+}
+
+#[test]
+fn fault_keeps_the_requests_own_id() {
+    let error = parse(r#"{"target":"user","requestId":"INC-1"}"#).unwrap_err();
+    assert_eq!(error.request_id, RequestId::parse("INC-1"));
+}

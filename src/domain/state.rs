@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::record::{AttemptEnded, Before, Fact, Outcome, Record, Verdict};
+use super::record::{AttemptEnded, Before, Fact, Outcome, Record};
 use super::request::RequestId;
 use super::target::{Guid, TargetKind};
 
@@ -18,6 +18,9 @@ pub struct State {
     /// The repair under way, if any.
     pub repair: Option<Repair>,
     settled: BTreeMap<RequestId, Ending>,
+    /// The last attempt of the last settled repair, if nobody knows yet what became of it: canceled or given up
+    /// while its call may be under way, or its delivery.
+    pub unresolved: Option<Attempt>,
 }
 
 /// How a settled repair ended.
@@ -73,7 +76,6 @@ pub struct Ended {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
     pub at: Timestamp,
-    pub verdict: Verdict,
     pub state: Option<String>,
     pub completed_at: Option<Timestamp>,
 }
@@ -94,7 +96,7 @@ pub enum Phase<'a> {
 
 impl State {
     pub fn new(kind: TargetKind) -> Self {
-        Self { kind, settled_repairs: 0, repair: None, settled: BTreeMap::new() }
+        Self { kind, settled_repairs: 0, repair: None, settled: BTreeMap::new(), unresolved: None }
     }
 
     /// Folds a whole history, given in `seq` order.
@@ -108,7 +110,7 @@ impl State {
 
     /// The number that the next record's `repair` has, unless it belongs to an older repair's attempt.
     pub fn current_repair(&self) -> u64 {
-        self.settled_repairs + 1
+        self.repair.as_ref().map_or(self.settled_repairs + 1, |repair| repair.number)
     }
 
     /// True if the trail holds no record of this request yet, so that the next one is its first.
@@ -123,10 +125,13 @@ impl State {
     }
 
     /// Adds the next record. A record of an already settled repair (a caller that came back late, or was
-    /// canceled meanwhile) changes nothing: the repair is over, and such a record opens no new one.
+    /// canceled meanwhile) opens no new one; it only tells what became of that repair's last attempt.
     pub fn apply(&mut self, record: &Record) {
         let number = record.repair.unwrap_or_default();
         if number <= self.settled_repairs {
+            if let Some(attempt) = &mut self.unresolved {
+                attempt.end(record);
+            }
             return;
         }
         let repair = self.repair.get_or_insert_with(|| Repair {
@@ -141,7 +146,7 @@ impl State {
         repair.last_seq = record.seq;
         repair.requests.insert(record.request_id.clone());
         repair.note(record);
-        if settles(self.kind, &record.fact) {
+        if record.fact.settles(self.kind) {
             self.settle(record);
         }
     }
@@ -150,6 +155,8 @@ impl State {
         let Some(mut repair) = self.repair.take() else { return };
         self.settled_repairs = repair.number;
         let ending = Ending { seq: record.seq, fact: record.fact.clone(), attempt: repair.attempts.pop() };
+        let last = ending.attempt.as_ref().filter(|attempt| attempt.observed.is_none());
+        self.unresolved = last.filter(|attempt| attempt.ended.is_none() || attempt.was_taken()).cloned();
         for request in repair.requests {
             self.settled.insert(request, ending.clone());
         }
@@ -187,13 +194,7 @@ impl Repair {
                 moved: false,
                 observed: None,
             }),
-            Fact::AttemptEnded(ended) => {
-                let own =
-                    self.attempts.iter_mut().find(|own| own.client_request_id == ended.client_request_id);
-                if let Some(own) = own {
-                    own.ended = Some(Ended::of(ended, record.at, own.lease_until));
-                }
-            }
+            Fact::AttemptEnded(_) => self.attempts.iter_mut().for_each(|attempt| attempt.end(record)),
             Fact::DeliveryPending { attempt: Some(number), state, .. } => {
                 if let Some(own) = self.attempts.iter_mut().find(|own| own.number == *number) {
                     own.moved |= !own.before.state.eq_ignore_ascii_case(state);
@@ -203,7 +204,6 @@ impl Repair {
                 if let Some(own) = self.attempts.iter_mut().find(|own| own.number == observed.attempt) {
                     own.observed = Some(Observed {
                         at: record.at,
-                        verdict: observed.verdict,
                         state: observed.state.clone(),
                         completed_at: observed.completed_at,
                     });
@@ -220,6 +220,15 @@ impl Repair {
 }
 
 impl Attempt {
+    /// Takes in how its call ended, if that is what the record says.
+    fn end(&mut self, record: &Record) {
+        if let Fact::AttemptEnded(ended) = &record.fact
+            && ended.client_request_id == self.client_request_id
+        {
+            self.ended = Some(Ended::of(ended, record.at, self.lease_until));
+        }
+    }
+
     /// True once it is known that Graph took it.
     pub fn was_taken(&self) -> bool {
         let accepted = self.ended.as_ref().is_some_and(|ended| ended.outcome == Outcome::Accepted);
@@ -239,27 +248,5 @@ impl Ended {
             retry_after: Duration::from_secs(ended.retry_after_seconds.unwrap_or_default()),
             graph_request_id: ended.graph_request_id.clone(),
         }
-    }
-}
-
-/// Whether a fact ends its repair. A failed delivery of a request can be tried again; every other verdict is final.
-fn settles(kind: TargetKind, fact: &Fact) -> bool {
-    match fact {
-        Fact::RequestSkipped { .. } | Fact::RequestAbandoned { .. } => true,
-        Fact::DeliveryObserved(observed) => match observed.verdict {
-            Verdict::DeliveryFailed | Verdict::PartiallyDelivered => kind == TargetKind::Assignment,
-            Verdict::Delivered
-            | Verdict::Expired
-            | Verdict::Denied
-            | Verdict::Canceled
-            | Verdict::Missing
-            | Verdict::Other => true,
-        },
-        Fact::RequestReceived { .. }
-        | Fact::RequestJoined {}
-        | Fact::AttemptStarted(_)
-        | Fact::AttemptEnded(_)
-        | Fact::DeliveryPending { .. }
-        | Fact::MessageRejected { .. } => false,
     }
 }

@@ -124,6 +124,69 @@ async fn without_a_queue_nothing_is_called_and_the_invocation_says_so() {
         "{text}"
     );
     assert!(rig.reprocesses().is_empty() && rig.kinds(&target).await.is_empty());
-    // Harms are for the wire; this one is for the eye: an error is no panic.
-    assert!(HARMS.contains(&Harm::Error));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn request_that_does_not_end_in_time_is_deferred_and_fails_no_other() {
+    let rig = Rig::start(&[]).await;
+    let objects = [failed_request(rig.stack.graph.now()), failed_request(rig.stack.graph.now())];
+    let requests = objects.map(|object| {
+        let request = json!({ "target": object.target.kind, "id": object.target.id });
+        rig.stack.graph.put(object);
+        request
+    });
+    // The first history read hangs, and with it one of the two.
+    rig.wire.harm(1, Harm::SilenceBefore);
+    let mut invocation = rig.invocation();
+    invocation.deadline = rig.clock.now() + Duration::from_millis(4000);
+    let payload = json!({ "requests": requests }).to_string();
+    let answer = rig.worker.handle(&payload, &invocation).await.unwrap();
+    let mut found = statuses(&answer);
+    found.sort_unstable();
+    assert_eq!(found, ["accepted", "deferred"]);
+    assert_eq!(rig.queued().await, 2);
+    rig.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_payload_and_refusing_queue_give_no_secret_away() {
+    let canary = "Canary-1234";
+    let rig = Rig::start(&[]).await;
+    for payload in [
+        json!({ "requests": format!("Bearer {canary}") }),
+        json!({ "requests": [], format!("client_secret={canary}"): 1 }),
+        json!({ "Records": format!("client_secret={canary}") }),
+        json!({ "Records": [{ "messageId": "m", "attributes": format!("client_secret={canary}") }] }),
+    ] {
+        let error = rig.invoke(&payload).await.unwrap_err();
+        assert!(!format!("{error:#} {error:?}").contains(canary), "{error:#}");
+    }
+
+    // AWS repeats the signed request, session token and all, when it finds the signature wrong.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let refusing = tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut request = [0; 16 * 1024];
+            let _ = socket.read(&mut request).await;
+            let body = format!(
+                r#"{{"__type":"InvalidSignatureException","message":"The canonical string should have been x-amz-security-token:{canary}"}}"#
+            );
+            let answer = format!(
+                "HTTP/1.1 403 Forbidden\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            let _ = socket.write_all(answer.as_bytes()).await;
+        }
+    });
+    let queue_url = format!("{url}/000000000000/queue");
+    let rig = Rig::start(&[("AWS_ENDPOINT_URL_SQS", &url), ("QUEUE_URL", &queue_url)]).await;
+    let object = failed_request(rig.stack.graph.now());
+    let payload = json!({ "target": object.target.kind, "id": object.target.id });
+    rig.stack.graph.put(object);
+    let error = rig.invoke(&payload).await.unwrap_err();
+    let text = format!("{error:#} {error:?}");
+    assert!(text.contains("HTTP 403") && !text.contains(canary), "{text}");
+    refusing.abort();
 }

@@ -184,3 +184,64 @@ async fn without_a_table_nothing_is_called_and_the_messages_stay() {
     let queries = rig.wire.calls().iter().filter(|call| call.what == "Query").count();
     assert_eq!(queries, 1, "the rest of the batch was not started");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_call_is_under_way_another_process_neither_looks_nor_calls() {
+    let rig = Rig::start(&[("CALL_TIMEOUT", "5s")]).await;
+    rig.stack.graph.set_latency(Duration::from_millis(700));
+    let target = puts(&rig, 1).remove(0);
+    let first = json!({ "target": target.kind, "id": target.id, "requestId": "r-1" }).to_string();
+    let second = json!({ "target": target.kind, "id": target.id, "requestId": "r-2" }).to_string();
+    let (worker, invocation) = (rig.another_process(), rig.invocation());
+    let beside = async {
+        // The simulator logs a call when it has come in, and answers after its latency.
+        while rig.reprocesses().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let looks = || rig.stack.graph.calls().iter().filter(|call| call.kind == CallKind::Look).count();
+        let before = looks();
+        let answer = worker.handle(&second, &invocation).await.unwrap();
+        assert_eq!(answer["results"][0]["status"], "deferred");
+        assert_eq!((looks(), rig.reprocesses().len()), (before, 1));
+        rig.kinds(&target).await
+    };
+    let own = rig.invocation();
+    let (answer, kinds) = futures::join!(rig.worker.handle(&first, &own), beside);
+    assert_eq!(answer.unwrap()["results"][0]["status"], "accepted");
+    assert_eq!(kinds, ["attemptStarted", "requestJoined"]);
+    assert_eq!(rig.kinds(&target).await, ["attemptStarted", "requestJoined", "attemptEnded"]);
+    rig.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unreadable_history_of_one_target_stops_no_other() {
+    use aws_sdk_dynamodb::types::AttributeValue::{N, S};
+    let rig = Rig::start(&[("CONCURRENCY", "1")]).await;
+    let targets = puts(&rig, 2);
+    let table = rig.stack.dynamodb.client();
+    let item = table.put_item().table_name(regrant::local::AUDIT_TABLE);
+    let item = item.item("pk", S(targets[0].key(&rig.stack.tenant_id))).item("seq", N("1".to_owned()));
+    let item = item.item("prev", S("0".to_owned())).item("hash", S("0".to_owned()));
+    item.item("record", S("{\"v\":2}".to_owned())).send().await.unwrap();
+    let records: Vec<Value> = targets.iter().enumerate().map(|(n, target)| {
+        json!({ "messageId": format!("m-{n}"), "body": body(target, "r-1"), "eventSource": "aws:sqs" })
+    }).collect();
+    let answer =
+        rig.worker.handle(&json!({ "Records": records }).to_string(), &rig.invocation()).await.unwrap();
+    assert_eq!(answer["batchItemFailures"].as_array().unwrap().len(), 2);
+    assert_eq!(rig.applied(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn call_after_a_renewed_token_ends_and_is_recorded_before_the_deadline() {
+    let rig = Rig::start(&[("CALL_TIMEOUT", "10s")]).await;
+    let target = puts(&rig, 1).remove(0);
+    rig.stack.graph.fault(CallMatch::reprocess(), Fault::status(401, "InvalidAuthenticationToken"));
+    rig.stack.graph.fault(CallMatch::reprocess(), Fault::Hang);
+    rig.stack.graph.set_latency(Duration::from_millis(700));
+    let mut invocation = rig.invocation();
+    invocation.deadline = rig.clock.now() + Duration::from_millis(6500);
+    let record = json!({ "messageId": "m-1", "body": body(&target, "r-1"), "eventSource": "aws:sqs" });
+    rig.worker.handle(&json!({ "Records": [record] }).to_string(), &invocation).await.unwrap();
+    assert_eq!(rig.kinds(&target).await, ["attemptStarted", "attemptEnded"]);
+}

@@ -68,7 +68,7 @@ impl Bench {
     }
 
     async fn requests(&self) -> Vec<String> {
-        let history = self.trail.history(self.key.clone()).await.unwrap();
+        let history = self.trail.history(self.key.clone(), PATIENCE).await.unwrap();
         history.records.iter().map(|record| record.request_id.to_string()).collect()
     }
 }
@@ -112,7 +112,7 @@ async fn an_append_that_cannot_be_stored_says_so_within_its_patience() {
     );
     let ended = trail.append("key", &Head::genesis(), &record(1, "r-1"), Duration::from_millis(300)).await;
     assert!(matches!(ended, Err(AppendError::Store(_))), "{ended:?}");
-    assert!(trail.history("key".to_owned()).await.is_err());
+    assert!(trail.history("key".to_owned(), Duration::from_millis(300)).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +125,7 @@ async fn histories_longer_than_a_page_are_read_whole() {
         let long = Fact::MessageRejected { error: String::new(), body, body_sha256: String::new() };
         head = bench.append(&head, &Record { fact: long, ..record(seq, "r-1") }).await.unwrap();
     }
-    let history = bench.trail.history(bench.key.clone()).await.unwrap();
+    let history = bench.trail.history(bench.key.clone(), PATIENCE).await.unwrap();
     assert_eq!((history.records.len(), history.head.seq), (40, 40));
     let queries = bench.wire.calls().iter().filter(|call| call.what == "Query").count();
     assert!(queries >= 2, "{queries} pages");

@@ -45,9 +45,8 @@ impl Ended {
 #[tokio::main]
 async fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let level = tracing::level_filters::LevelFilter::ERROR;
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
     let ended = match command {
         Command::Local(arguments) => local::run(arguments).await,
     };
