@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 // One event at a time: a second thread would only cost start-up time.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> anyhow::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "the function's own environment")]
     let lookup = |name: &str| std::env::var(name).ok();
     let config = WorkerConfig::read(lookup)?;
@@ -21,11 +21,8 @@ async fn main() -> Result<(), Error> {
         let invocation = Invocation::new(event.context.request_id, event.context.deadline, clock.now());
         let answer = worker.handle(event.payload.get(), &invocation).await;
         telemetry.flush();
-        answer.map_err(|error| {
-            tracing::error!("{error:#}");
-            // Lambda would keep the outermost message only.
-            Error::from(format!("{error:#}"))
-        })
+        // The runtime logs it; Lambda would keep the outermost message only.
+        answer.map_err(|error| Error::from(format!("{error:#}")))
     };
-    lambda_runtime::run(service_fn(handler)).await
+    lambda_runtime::run(service_fn(handler)).await.map_err(anyhow::Error::from_boxed)
 }

@@ -1,0 +1,27 @@
+//! Builds what is measured, as it is deployed: the worker without the command line, and the bare function beside it
+//! with the same profile. Measures nothing.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub struct Built {
+    pub worker: PathBuf,
+    pub bare: PathBuf,
+}
+
+/// Takes minutes the first time. In a target folder of its own, so that it shares no lock and no feature with the
+/// benchmark.
+pub fn build() -> Built {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let target = root.join("target/bench-functions");
+    eprintln!("building the functions in release, into {}", target.display());
+    let status = Command::new(env!("CARGO"))
+        .current_dir(root)
+        .args(["build", "--release", "--no-default-features", "--features", "bench"])
+        .args(["--bin", "worker", "--bin", "bare"])
+        .env("CARGO_TARGET_DIR", &target)
+        .status();
+    assert!(status.unwrap().success(), "the functions do not build");
+    let release = target.join("release");
+    Built { worker: release.join("worker"), bare: release.join("bare") }
+}
