@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
-use tracing::{error, info, warn};
+use tracing::{debug, error, warn};
 use uuid::Uuid;
 
 use crate::clients::{Clients, Delivery};
@@ -335,7 +335,7 @@ impl<'a> Run<'a> {
         };
         let patience = self.delivery.store_patience();
         self.head = self.clients.trail.append(&self.key, &self.head, &record, patience).await?;
-        info!(target.id = %self.request.target.id, request.id = %self.request.request_id, seq = record.seq, kind = record.fact.kind(), "recorded");
+        debug!(target.id = %self.request.target.id, request.id = %self.request.request_id, seq = record.seq, kind = record.fact.kind(), "recorded");
         Ok(record)
     }
 
