@@ -16,11 +16,14 @@ pub mod graph;
 pub mod queue;
 pub mod telemetry;
 pub mod trail;
+pub mod trail_days;
 
 pub mod batch;
 pub mod config;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod reject;
+pub mod render;
+pub mod reporting;
 pub mod reprocess;
 pub mod worker;

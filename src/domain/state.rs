@@ -243,7 +243,7 @@ impl Ended {
 }
 
 /// Whether a fact ends its repair. A failed delivery of a request can be tried again; every other verdict is final.
-fn settles(kind: TargetKind, fact: &Fact) -> bool {
+pub(super) fn settles(kind: TargetKind, fact: &Fact) -> bool {
     match fact {
         Fact::RequestSkipped { .. } | Fact::RequestAbandoned { .. } => true,
         Fact::DeliveryObserved(observed) => match observed.verdict {

@@ -1,0 +1,94 @@
+//! How durations are spread: percentiles and bands in fixed memory, whatever the number of durations.
+
+use jiff::SignedDuration;
+
+/// A power of two is cut into so many steps, so a percentile is at most one part in 1024 too low.
+const STEPS: u64 = 1024;
+/// Longer than any repair lives; what is longer still counts as this long.
+const LONGEST_MS: u64 = (1 << 36) - 1;
+
+const SECOND: u64 = 1000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+
+/// The bands of the distribution: up to when (exclusive, ms) and what they are called.
+pub(super) const BANDS: [(u64, &str); 8] = [
+    (2 * SECOND, "under 2 s"),
+    (10 * SECOND, "2-10 s"),
+    (MINUTE, "10-60 s"),
+    (10 * MINUTE, "1-10 min"),
+    (HOUR, "10-60 min"),
+    (4 * HOUR, "1-4 h"),
+    (24 * HOUR, "4-24 h"),
+    (u64::MAX, "over 1 day"),
+];
+
+/// Durations, counted by size.
+#[derive(Clone, Debug)]
+pub(super) struct Spread {
+    counts: Vec<u32>,
+    pub bands: [u64; BANDS.len()],
+    total: u64,
+}
+
+impl Spread {
+    pub fn new() -> Self {
+        Self { counts: vec![0; slot(LONGEST_MS) + 1], bands: [0; BANDS.len()], total: 0 }
+    }
+
+    /// A negative duration, which two clocks can make, counts as none.
+    pub fn add(&mut self, duration: SignedDuration) {
+        let ms = u64::try_from(duration.as_millis()).unwrap_or_default().min(LONGEST_MS);
+        self.counts[slot(ms)] += 1;
+        let band = BANDS.iter().position(|(end, _)| ms < *end).unwrap_or(BANDS.len() - 1);
+        self.bands[band] += 1;
+        self.total += 1;
+    }
+
+    /// By nearest rank, rounded down by at most 0.1 %; `None` of nothing. `percent` from 1 to 100.
+    pub fn percentile_ms(&self, percent: u64) -> Option<u64> {
+        let rank = (self.total * percent).div_ceil(100);
+        let mut below = 0;
+        self.counts.iter().enumerate().find_map(|(slot, count)| {
+            below += u64::from(*count);
+            (rank > 0 && below >= rank).then(|| lowest(slot))
+        })
+    }
+}
+
+/// Exact below `STEPS`, then `STEPS` slots for each power of two.
+fn slot(ms: u64) -> usize {
+    let shift = u64::from((ms / STEPS).checked_ilog2().map_or(0, |power| power + 1));
+    let step = if shift == 0 { ms } else { (ms >> (shift - 1)) - STEPS };
+    usize::try_from(shift * STEPS + step).unwrap_or(usize::MAX)
+}
+
+/// The shortest duration in a slot.
+fn lowest(slot: usize) -> u64 {
+    let slot = slot as u64;
+    let (shift, step) = (slot / STEPS, slot % STEPS);
+    if shift == 0 { step } else { (STEPS + step) << (shift - 1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slot_holds_its_lowest_and_is_a_thousandth_wide_at_most() {
+        for ms in (0..5000).chain([65_535, 65_536, 1 << 30, LONGEST_MS - 1, LONGEST_MS]) {
+            let low = lowest(slot(ms));
+            assert!(low <= ms && (ms - low) * 1024 <= ms, "{ms} is kept as {low}");
+        }
+    }
+
+    #[test]
+    fn percentiles_are_by_nearest_rank() {
+        let mut spread = Spread::new();
+        assert_eq!(spread.percentile_ms(50), None);
+        for ms in [40, 10, 30, 20] {
+            spread.add(SignedDuration::from_millis(ms));
+        }
+        assert_eq!((spread.percentile_ms(50), spread.percentile_ms(95)), (Some(20), Some(40)));
+    }
+}
