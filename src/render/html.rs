@@ -187,7 +187,7 @@ fn times(report: &Report) -> Chart {
     let bands = &report.time_to_delivery.bands;
     let title = "Time from the first attempt to delivered";
     let lines = bands.iter().map(|band| (band.name.clone(), band.count));
-    histogram("times", title, ["time", "repairs recovered"], lines.collect())
+    histogram("times", title, ["time up to", "repairs recovered"], lines.collect())
 }
 
 fn attempts(report: &Report) -> Chart {

@@ -18,7 +18,7 @@ const TOP: usize = 10;
 const BOTTOM: usize = 34;
 const WIDEST_BAR: f64 = 44.0;
 /// More names than that would stand on one another.
-const MOST_LABELS: usize = 8;
+const MOST_LABELS: usize = 9;
 
 /// Stacked bars; `title` and `description` are for readers who do not see them, `id` must be unique in the page.
 pub fn bars(id: &str, title: &str, description: &str, labels: &[String], series: &[Series]) -> String {

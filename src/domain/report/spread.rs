@@ -13,14 +13,14 @@ const HOUR: u64 = 60 * MINUTE;
 
 /// The bands of the distribution: up to when (exclusive, ms) and what they are called.
 pub(super) const BANDS: [(u64, &str); 8] = [
-    (2 * SECOND, "under 2 s"),
-    (10 * SECOND, "2-10 s"),
-    (MINUTE, "10-60 s"),
-    (10 * MINUTE, "1-10 min"),
-    (HOUR, "10-60 min"),
-    (4 * HOUR, "1-4 h"),
-    (24 * HOUR, "4-24 h"),
-    (u64::MAX, "over 1 day"),
+    (2 * SECOND, "<2 s"),
+    (10 * SECOND, "<10 s"),
+    (MINUTE, "<1 m"),
+    (10 * MINUTE, "<10 m"),
+    (HOUR, "<1 h"),
+    (4 * HOUR, "<4 h"),
+    (24 * HOUR, "<1 d"),
+    (u64::MAX, "≥1 d"),
 ];
 
 /// Durations, counted by size.
