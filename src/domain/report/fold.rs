@@ -48,6 +48,8 @@ pub struct Fold {
     verification: Verification,
     rows_read: u64,
     rows_followed: u64,
+    /// The period is read.
+    is_following: bool,
 }
 
 /// How far a target's records were seen, and which of its repairs are counted. Kept for every target: small.
@@ -55,12 +57,14 @@ struct Tail {
     hash: Option<Digest>,
     seq: u32,
     attempts: u32,
+    is_counted: bool,
     first_counted: u32,
     last_counted: u32,
 }
 
 impl Tail {
-    /// Repairs are counted in their order, so a range names them.
+    /// Whether it was counted from the index. What is seen of a target there has no gap, or it would be in doubt,
+    /// so a range names its repairs.
     fn has_counted(&self, repair: u64) -> bool {
         self.last_counted > 0
             && (u64::from(self.first_counted)..=u64::from(self.last_counted)).contains(&repair)
@@ -79,6 +83,7 @@ impl Fold {
             verification: Verification::default(),
             rows_read: 0,
             rows_followed: 0,
+            is_following: false,
         }
     }
 
@@ -87,7 +92,8 @@ impl Fold {
         self.rows_read += 1;
         self.verification.check(&entry);
         let expected = self.tails.get(&entry.key).map(|tail| u64::from(tail.seq) + 1);
-        if self.doubtful.contains_key(&entry.pk) {
+        if let Some(from) = self.doubtful.get_mut(&entry.pk) {
+            *from = entry.seq.min(*from);
             return;
         }
         if let Some(expected) = expected.filter(|expected| *expected != entry.seq) {
@@ -102,6 +108,7 @@ impl Fold {
 
     /// What to read for itself once the period is read: open repairs to their end, doubtful keys again.
     pub fn to_follow(&mut self) -> Vec<Follow> {
+        self.is_following = true;
         let tenant = &self.scope.tenant;
         let open = self.open.values().map(|repair| repair.target.key(tenant));
         let mut follow = open
@@ -148,7 +155,7 @@ impl Fold {
         for repair in &open {
             self.count(repair);
         }
-        for tail in self.tails.values().filter(|tail| tail.last_counted > 0) {
+        for tail in self.tails.values().filter(|tail| tail.is_counted) {
             self.figures.add_target(tail.attempts);
         }
         self.verification.close();
@@ -162,6 +169,7 @@ impl Fold {
             hash: None,
             seq: 0,
             attempts: 0,
+            is_counted: false,
             first_counted: 0,
             last_counted: 0,
         });
@@ -214,11 +222,13 @@ impl Fold {
         self.figures.add(repair, &self.scope);
         if let Some(tail) = self.tails.get_mut(&key_of(&repair.target.key(&self.scope.tenant))) {
             tail.attempts += to_u32(repair.attempts.len() as u64);
-            tail.last_counted = to_u32(repair.number).max(1);
-            if tail.first_counted == 0 {
-                tail.first_counted = tail.last_counted;
+            tail.is_counted = true;
+            if !self.is_following {
+                tail.last_counted = to_u32(repair.number);
+                if tail.first_counted == 0 {
+                    tail.first_counted = tail.last_counted;
+                }
             }
-            tail.first_counted = tail.first_counted.min(tail.last_counted);
         }
     }
 

@@ -39,3 +39,6 @@ pub use integrity::{Fault, Finding, Verification};
 pub use period::{Period, PeriodError};
 pub use repair::{Attempt, Ending, Repair, Stage};
 pub use value::*;
+
+#[cfg(test)]
+mod tests;
