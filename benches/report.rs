@@ -59,9 +59,8 @@ async fn main() {
 fn arguments() -> (u64, PathBuf) {
     // Cargo itself adds `--bench`.
     let given = std::env::args().skip(1).filter(|argument| argument != "--bench").collect::<Vec<_>>();
-    let value = |name: &str| {
-        given.iter().position(|argument| argument == name).map(|at| given[at + 1].clone())
-    };
+    let value =
+        |name: &str| given.iter().position(|argument| argument == name).map(|at| given[at + 1].clone());
     let records = value("--records").map_or(1_000_000, |text| text.parse().unwrap());
     let default = || format!("{}/trail-{records}.db", env!("CARGO_TARGET_TMPDIR"));
     (records, PathBuf::from(value("--db").unwrap_or_else(default)))

@@ -24,6 +24,7 @@ pub mod config;
 pub mod local;
 pub mod reject;
 pub mod render;
+pub mod reporter;
 pub mod reporting;
 pub mod reprocess;
 pub mod worker;

@@ -161,12 +161,18 @@ impl TrailDays {
     fn explained(&self, error: SdkError<QueryError>) -> anyhow::Error {
         let table = &self.table;
         let hint = match error.code() {
-            Some("ResourceNotFoundException") => format!("there is no table `{table}` in this account and region"),
+            Some("ResourceNotFoundException") => {
+                format!("there is no table `{table}` in this account and region")
+            }
             Some("ValidationException") => {
-                format!("`{table}` is not an audit table: it has no index `byDay` of `tenantDay` and `at`, or other keys")
+                format!(
+                    "`{table}` is not an audit table: it has no index `byDay` of `tenantDay` and `at`, or other keys"
+                )
             }
             Some("AccessDeniedException") => {
-                format!("reading needs the right `dynamodb:Query` on table `{table}` and on its index `byDay`")
+                format!(
+                    "reading needs the right `dynamodb:Query` on table `{table}` and on its index `byDay`"
+                )
             }
             _ => format!("cannot read table `{table}`"),
         };

@@ -7,8 +7,8 @@ use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 use regrant::domain::chain::{GENESIS, link_hash};
 use regrant::domain::record::{
-    AbandonWhy, Actor, AttemptEnded, AttemptStarted, Before, By, DeliveryObserved, Evidence, Fact, Origin, Outcome,
-    PutOffWhy, Record, SkipWhy, Source, SourceKind, VERSION, Verdict, format_millis, stored_name,
+    AbandonWhy, Actor, AttemptEnded, AttemptStarted, Before, By, DeliveryObserved, Evidence, Fact, Origin,
+    Outcome, PutOffWhy, Record, SkipWhy, Source, SourceKind, VERSION, Verdict, format_millis, stored_name,
 };
 use regrant::domain::request::RequestId;
 use regrant::domain::target::{ApiVersion, Cloud, CredentialKind, Guid, Target, TargetKind};

@@ -54,7 +54,10 @@ impl<W: Write> Attempts<W> {
     }
 
     pub fn add(&mut self, repair: &Repair) -> csv::Result<()> {
-        repair.attempts.iter().try_for_each(|attempt| self.out.write_record(row(repair, attempt).map(harmless)))
+        repair
+            .attempts
+            .iter()
+            .try_for_each(|attempt| self.out.write_record(row(repair, attempt).map(harmless)))
     }
 
     pub fn finish(mut self) -> std::io::Result<()> {

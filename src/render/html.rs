@@ -130,7 +130,11 @@ fn cards(report: &Report) -> Vec<Card> {
         Card {
             name: "Throttled",
             value: percent(report.throttling.share),
-            note: format!("{} of {} calls", number(report.throttling.throttled), number(report.throttling.ended)),
+            note: format!(
+                "{} of {} calls",
+                number(report.throttling.throttled),
+                number(report.throttling.ended)
+            ),
         },
     ]
 }
@@ -154,10 +158,12 @@ fn endings(report: &Report) -> Chart {
 
 fn outcomes(report: &Report) -> Chart {
     use Outcome::{Accepted, Rejected, Throttled, Unavailable, Unknown};
-    let colours = [(Accepted, "c0"), (Throttled, "c2"), (Unavailable, "c4"), (Rejected, "c3"), (Unknown, "c5")];
+    let colours =
+        [(Accepted, "c0"), (Throttled, "c2"), (Unavailable, "c4"), (Rejected, "c3"), (Unknown, "c5")];
     let mut series = Vec::new();
     for (outcome, class) in colours {
-        let of_day = |day: &crate::domain::report::Day| day.outcomes.get(&outcome).copied().unwrap_or_default();
+        let of_day =
+            |day: &crate::domain::report::Day| day.outcomes.get(&outcome).copied().unwrap_or_default();
         let values = report.days.iter().map(of_day).collect();
         series.push(Series { class, name: stored_name(&outcome), values });
     }
@@ -240,9 +246,11 @@ fn action(report: &Report) -> Vec<Table> {
     let abandoned = Table::new("Abandoned", heads, rows)
         .empty("No repair was given up.")
         .left_out(report.abandoned.left_out);
-    let rows = report.rejected_messages.rows.iter().map(|row| {
-        vec![instant(row.at), row.message_id.clone(), row.error.clone(), row.body.clone()]
-    });
+    let rows = report
+        .rejected_messages
+        .rows
+        .iter()
+        .map(|row| vec![instant(row.at), row.message_id.clone(), row.error.clone(), row.body.clone()]);
     let heads = ["at", "message", "error", "text as received, redacted"].map(str::to_owned);
     let rejected = Table::new("Messages that were no requests", heads, rows)
         .empty("Every message was a request.")
@@ -259,9 +267,10 @@ fn figures(report: &Report) -> Vec<Table> {
         rows.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect::<Vec<_>>()
     };
     let ranked = |rows: &[Counted]| rows.iter().map(|row| (row.name.clone(), row.count)).collect::<Vec<_>>();
-    let packages = report.access_packages.rows.iter().map(|row| {
-        vec![row.id.clone(), number(row.repairs), number(row.recovered), number(row.unresolved)]
-    });
+    let packages =
+        report.access_packages.rows.iter().map(|row| {
+            vec![row.id.clone(), number(row.repairs), number(row.recovered), number(row.unresolved)]
+        });
     let heads = ["access package", "repairs", "recovered", "unresolved"].map(str::to_owned);
     vec![
         pairs(
@@ -304,9 +313,7 @@ fn figures(report: &Report) -> Vec<Table> {
         pairs("Rejected, by error code", ["code", "attempts"], ranked(&report.rejected_by_error_code)),
         pairs("Requesters", ["requested by", "requests"], ranked(&report.requesters.rows))
             .left_out(report.requesters.others),
-        Table::new("Access packages", heads, packages)
-            .empty("None.")
-            .left_out(report.access_packages.others),
+        Table::new("Access packages", heads, packages).empty("None.").left_out(report.access_packages.others),
     ]
 }
 

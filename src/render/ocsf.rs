@@ -53,7 +53,8 @@ fn api_activity(tenant: &Guid, repair: &Repair, attempt: &Attempt) -> Value {
         "error_message": ended.and_then(|(_, ended)| ended.error_message.clone()),
     }));
     let mut resources = vec![json!({ "uid": repair.target.id, "type": repair.target.kind })];
-    resources.extend(repair.access_package_id.as_ref().map(|id| json!({ "uid": id, "type": "accessPackage" })));
+    resources
+        .extend(repair.access_package_id.as_ref().map(|id| json!({ "uid": id, "type": "accessPackage" })));
     present(json!({
         "category_uid": 6,
         "category_name": "Application Activity",

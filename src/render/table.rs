@@ -85,7 +85,10 @@ fn figures(report: &Report) -> Vec<Vec<String>> {
         ("accepted, not verifiable", number(recovery.not_verifiable)),
         ("time to delivery, median", duration(report.time_to_delivery.median_ms)),
         ("time to delivery, 95 of 100 within", duration(report.time_to_delivery.p95_ms)),
-        ("throttled attempts", format!("{} ({})", report.throttling.throttled, percent(report.throttling.share))),
+        (
+            "throttled attempts",
+            format!("{} ({})", report.throttling.throttled, percent(report.throttling.share)),
+        ),
         ("open", number(open.total)),
         (
             "open, by days left",
@@ -136,7 +139,8 @@ fn lists(out: &mut String, report: &Report) {
     more(out, abandoned);
     let rejected = &report.rejected_messages;
     let rows = rejected.rows.iter().take(ROWS);
-    let rows = rows.map(|row| vec![instant(row.at), shown(&row.message_id), shown(&row.error), shown(&row.body)]);
+    let rows =
+        rows.map(|row| vec![instant(row.at), shown(&row.message_id), shown(&row.error), shown(&row.body)]);
     section(out, "Rejected messages", ["at", "message", "error", "text"], rows);
     more(out, rejected);
 }

@@ -90,10 +90,8 @@ fn write_attempt(
             "observedAt" => attempt.observed.as_ref().map(|(at, _)| *at),
             _ => None,
         };
-        let is_number = matches!(
-            name,
-            "repair" | "attempt" | "httpStatus" | "retryAfterSeconds" | "durationMs"
-        );
+        let is_number =
+            matches!(name, "repair" | "attempt" | "httpStatus" | "retryAfterSeconds" | "durationMs");
         match (instant, text.parse::<f64>()) {
             (Some(instant), _) => put_instant(sheet, at_row, column, styles, instant)?,
             (None, Ok(number)) if is_number => drop(sheet.write_number(at_row, column, number)?),
@@ -167,8 +165,17 @@ fn summary(sheet: &mut Worksheet, styles: &Styles, report: &Report, left_out: u6
 
 fn unresolved(sheet: &mut Worksheet, styles: &Styles, report: &Report) -> Result<(), XlsxError> {
     let heads = [
-        "deadline", "target", "id", "repair", "waits", "state", "began", "attempts", "lastRecord",
-        "accessPackageId", "ticket",
+        "deadline",
+        "target",
+        "id",
+        "repair",
+        "waits",
+        "state",
+        "began",
+        "attempts",
+        "lastRecord",
+        "accessPackageId",
+        "ticket",
     ];
     for (column, name) in (0..).zip(heads) {
         sheet.set_column_width(column, width(name))?;

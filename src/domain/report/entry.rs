@@ -41,15 +41,7 @@ impl Entry {
             Err(error @ RecordError::Version(_)) => return Err(error),
             Err(RecordError::Malformed(_)) => None,
         };
-        Ok(Self {
-            key: key_of(&pk),
-            prev: digest(&prev),
-            hash: digest(&hash),
-            intact,
-            record: read,
-            pk,
-            seq,
-        })
+        Ok(Self { key: key_of(&pk), prev: digest(&prev), hash: digest(&hash), intact, record: read, pk, seq })
     }
 }
 

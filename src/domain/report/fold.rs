@@ -205,7 +205,8 @@ impl Fold {
             && !self.tails.get(&key).is_some_and(|tail| tail.has_counted(number))
         {
             // Only a damaged chain lacks the settling record of the one before.
-            if let Some(unsettled) = self.open.insert(key, Repair::begin(Target { kind, id }, number, record)) {
+            if let Some(unsettled) = self.open.insert(key, Repair::begin(Target { kind, id }, number, record))
+            {
                 self.count(&unsettled);
                 self.finished.push(unsettled);
             }

@@ -16,7 +16,9 @@ pub struct Period {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeriodError {
-    #[error("{field} must be a day like `2026-03-01` or an instant like `2026-03-01T12:00:00Z`, is \"{found}\"")]
+    #[error(
+        "{field} must be a day like `2026-03-01` or an instant like `2026-03-01T12:00:00Z`, is \"{found}\""
+    )]
     Instant { field: &'static str, found: String },
     #[error("{field} must be a whole number and `h`, `d` or `w`, like `7d`, is \"{found}\"")]
     Length { field: &'static str, found: String },
@@ -54,7 +56,8 @@ impl Period {
         to: Option<&str>,
         now: Timestamp,
     ) -> Result<Self, PeriodError> {
-        let wrong = |field, text: &str| PeriodError::Instant { field, found: text.chars().take(64).collect() };
+        let wrong =
+            |field, text: &str| PeriodError::Instant { field, found: text.chars().take(64).collect() };
         let from = start_of(from, false).ok_or_else(|| wrong(fields[0], from))?;
         let to = match to {
             None => now,

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::record::{
-    AbandonWhy, AttemptEnded, AttemptStarted, DeliveryObserved, Evidence, Fact, Origin, Outcome, Record, SkipWhy,
-    Verdict,
+    AbandonWhy, AttemptEnded, AttemptStarted, DeliveryObserved, Evidence, Fact, Origin, Outcome, Record,
+    SkipWhy, Verdict,
 };
 use crate::domain::request::RequestId;
 use crate::domain::state::settles;

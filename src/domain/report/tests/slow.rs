@@ -40,7 +40,8 @@ impl Story {
         match record["kind"].as_str().unwrap() {
             "requestSkipped" | "requestAbandoned" => true,
             "deliveryObserved" => {
-                let again = record["verdict"] == "deliveryFailed" || record["verdict"] == "partiallyDelivered";
+                let again =
+                    record["verdict"] == "deliveryFailed" || record["verdict"] == "partiallyDelivered";
                 record["target"] == "assignment" || !again
             }
             _ => false,
@@ -153,7 +154,10 @@ fn ranked(names: impl IntoIterator<Item = String>) -> Vec<Value> {
 fn counts(stories: &[&Story]) -> Value {
     let number = |ending: &str| stories.iter().filter(|story| story.ending() == ending).count();
     let attempts = stories.iter().flat_map(|story| {
-        story.of("attemptStarted").into_iter().map(|started| (story.end_of(started), story.observation_of(started)))
+        story
+            .of("attemptStarted")
+            .into_iter()
+            .map(|started| (story.end_of(started), story.observation_of(started)))
     });
     let attempts = attempts.collect::<Vec<_>>();
     let outcomes = attempts.iter().filter_map(|(ended, _)| ended.map(|ended| text(&ended["outcome"])));
@@ -205,7 +209,8 @@ pub fn report(trail: &Trail, scope: &Scope) -> Slow {
     });
     let mut figures = counts(&all);
     let throttled = figures["outcomes"]["throttled"].as_u64().unwrap_or_default();
-    let calls = figures["outcomes"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum::<u64>();
+    let calls =
+        figures["outcomes"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum::<u64>();
     let codes = all.iter().flat_map(|story| {
         let ends = story.of("attemptStarted").into_iter().filter_map(|started| story.end_of(started));
         ends.filter(|ended| ended["outcome"] == "rejected").map(|ended| {
@@ -226,9 +231,11 @@ pub fn report(trail: &Trail, scope: &Scope) -> Slow {
             "unresolved": own.iter().filter(|ending| ["open", "abandoned"].contains(ending)).count(),
         })
     });
-    let who = requests.iter().map(|record| record["requestedBy"].as_str().unwrap_or("(not given)").to_owned());
+    let who =
+        requests.iter().map(|record| record["requestedBy"].as_str().unwrap_or("(not given)").to_owned());
     let requesters = ranked(who);
-    let why = |ending: &'static str| ranked(ended(ending).map(|story| text(&story.settling().unwrap()["why"])));
+    let why =
+        |ending: &'static str| ranked(ended(ending).map(|story| text(&story.settling().unwrap()["why"])));
     let otherwise = ended("otherwise").map(|story| text(&story.settling().unwrap()["verdict"]));
     let fields = figures.as_object_mut().unwrap();
     fields.extend(
@@ -280,13 +287,12 @@ pub fn report(trail: &Trail, scope: &Scope) -> Slow {
         })
         .collect::<Vec<_>>();
     times.sort_unstable();
-    let rank = |percent: usize| {
-        (!times.is_empty()).then(|| times[(times.len() * percent).div_ceil(100).max(1) - 1])
-    };
+    let rank =
+        |percent: usize| (!times.is_empty()).then(|| times[(times.len() * percent).div_ceil(100).max(1) - 1]);
     let edges = [0, 2, 10, 60, 600, 3600, 4 * 3600, 86_400, u64::MAX / 1000];
-    let bands = edges.windows(2).map(|band| {
-        times.iter().filter(|ms| band[0] * 1000 <= **ms && **ms < band[1] * 1000).count() as u64
-    });
+    let bands = edges
+        .windows(2)
+        .map(|band| times.iter().filter(|ms| band[0] * 1000 <= **ms && **ms < band[1] * 1000).count() as u64);
     Slow { bands: bands.collect(), median_ms: rank(50), p95_ms: rank(95), figures }
 }
 

@@ -145,7 +145,8 @@ impl<'a> Chain<'a> {
         self.calls += 1;
         let call = format!("{:08x}-0000-4000-8000-{:012x}", self.calls, self.repair);
         let hours = self.rng.i64(1..500);
-        let completed = (self.rng.u8(..4) > 0).then(|| (self.at - SignedDuration::from_hours(hours)).to_string());
+        let completed =
+            (self.rng.u8(..4) > 0).then(|| (self.at - SignedDuration::from_hours(hours)).to_string());
         let package = (self.rng.u8(..3) > 0).then(|| format!("package-{}", self.rng.u8(..3)));
         self.put(json!({
             "kind": "attemptStarted", "attempt": attempt, "clientRequestId": call, "method": "POST", "path": "/p",
@@ -157,7 +158,10 @@ impl<'a> Chain<'a> {
     }
 
     fn end(&mut self, attempt: u32, call: &str) {
-        let outcome = pick(self.rng, &["accepted", "accepted", "accepted", "rejected", "throttled", "unavailable", "unknown"]);
+        let outcome = pick(
+            self.rng,
+            &["accepted", "accepted", "accepted", "rejected", "throttled", "unavailable", "unknown"],
+        );
         let code = (self.rng.bool()).then(|| pick(self.rng, &["BadRequest", "NotFound"]));
         let status = (self.rng.bool()).then(|| self.rng.u16(400..404));
         self.put(json!({
@@ -170,7 +174,16 @@ impl<'a> Chain<'a> {
     fn observe(&mut self, attempt: u32, is_assignment: bool) -> bool {
         let verdict = pick(
             self.rng,
-            &["delivered", "delivered", "delivered", "deliveryFailed", "partiallyDelivered", "expired", "missing", "other"],
+            &[
+                "delivered",
+                "delivered",
+                "delivered",
+                "deliveryFailed",
+                "partiallyDelivered",
+                "expired",
+                "missing",
+                "other",
+            ],
         );
         let evidence = pick(self.rng, &["moved", "moved", "unchanged"]);
         let completed = self.rng.bool().then(|| self.at.to_string());
