@@ -7,4 +7,5 @@ mod graph_client;
 mod local_faults;
 mod local_graph;
 mod local_poller;
+mod report;
 mod stub;
