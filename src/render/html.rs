@@ -84,8 +84,8 @@ fn headline(report: &Report) -> String {
     }
     let repairs = if totals.repairs == 1 { "repair" } else { "repairs" };
     format!(
-        "{} {repairs} began; of {} tried, {} are recovered and verified, {} accepted but not verifiable. {} are \
-         open and {} abandoned.",
+        "{} {repairs} began, {} tried. Recovered and verified: {}. Accepted, but not verifiable: {}. Open: {}. \
+         Abandoned: {}.",
         number(totals.repairs),
         number(totals.tried),
         number(recovery.recovered),
@@ -261,8 +261,9 @@ fn action(report: &Report) -> Vec<Table> {
 fn figures(report: &Report) -> Vec<Table> {
     let (totals, open) = (&report.totals, &report.open);
     let left = &open.by_days_left;
-    let verdicts = report.verdicts.iter().map(|(verdict, count)| (stored_name(verdict), *count));
-    let otherwise = report.ended_otherwise.iter().map(|(verdict, count)| (stored_name(verdict), *count));
+    let verdicts = report.verdicts.iter().map(|(verdict, count)| (plain(&stored_name(verdict)), *count));
+    let otherwise =
+        report.ended_otherwise.iter().map(|(verdict, count)| (plain(&stored_name(verdict)), *count));
     let fixed = |rows: &[(&str, u64)]| {
         rows.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect::<Vec<_>>()
     };
@@ -271,6 +272,7 @@ fn figures(report: &Report) -> Vec<Table> {
         report.access_packages.rows.iter().map(|row| {
             vec![row.id.clone(), number(row.repairs), number(row.recovered), number(row.unresolved)]
         });
+    let reasons = |rows: &[Counted]| rows.iter().map(|row| (plain(&row.name), row.count)).collect::<Vec<_>>();
     let heads = ["access package", "repairs", "recovered", "unresolved"].map(str::to_owned);
     vec![
         pairs(
@@ -308,8 +310,8 @@ fn figures(report: &Report) -> Vec<Table> {
         ),
         pairs("Verdicts on attempts", ["verdict", "attempts"], verdicts.collect()),
         pairs("Ended otherwise", ["state", "repairs"], otherwise.collect()),
-        pairs("Abandoned, by reason", ["reason", "repairs"], ranked(&report.abandoned_by_reason)),
-        pairs("Skipped, by reason", ["reason", "repairs"], ranked(&report.skipped_by_reason)),
+        pairs("Abandoned, by reason", ["reason", "repairs"], reasons(&report.abandoned_by_reason)),
+        pairs("Skipped, by reason", ["reason", "repairs"], reasons(&report.skipped_by_reason)),
         pairs("Rejected, by error code", ["code", "attempts"], ranked(&report.rejected_by_error_code)),
         pairs("Requesters", ["requested by", "requests"], ranked(&report.requesters.rows))
             .left_out(report.requesters.others),
@@ -327,7 +329,7 @@ fn findings(report: &Report) -> Table {
 }
 
 fn pairs(title: &str, heads: [&str; 2], rows: Vec<(String, u64)>) -> Table {
-    let rows = rows.into_iter().map(|(name, count)| vec![plain(&name), number(count)]);
+    let rows = rows.into_iter().map(|(name, count)| vec![name, number(count)]);
     Table::new(title, heads.map(str::to_owned), rows).empty("None.")
 }
 

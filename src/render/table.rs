@@ -153,7 +153,7 @@ fn more<T>(out: &mut String, list: &Listed<T>) {
 }
 
 fn counted(out: &mut String, title: &str, heads: [&str; 2], rows: &[Counted]) {
-    section(out, title, heads, pairs(rows.iter().map(|row| (plain(&row.name), row.count))));
+    section(out, title, heads, pairs(rows.iter().map(|row| (row.name.clone(), row.count))));
 }
 
 fn pairs(rows: impl Iterator<Item = (String, u64)>) -> impl Iterator<Item = Vec<String>> {

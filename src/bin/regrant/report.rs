@@ -30,7 +30,7 @@ const CLOCK_MARGIN: SignedDuration = SignedDuration::from_mins(1);
 /// Report on a period: how repairs ended, what is open and until when, who asked, and what the records prove
 ///
 /// A repair belongs to the day of its first record, with all that happened to it later. The trail is the table
-/// AUDIT_TABLE of tenant GRAPH_TENANT_ID, reached by the AWS SDK's own settings, or a file that `regrant local` left.
+/// `AUDIT_TABLE` of tenant `GRAPH_TENANT_ID`, reached by the AWS SDK's own settings, or a file that `regrant local` left.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -1,7 +1,7 @@
 //! The counts of a report, one repair at a time. Everything here is of bounded size, but for one line for each
 //! access package, requester and error code.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -9,15 +9,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::fold::Scope;
 use super::integrity::Verification;
+use super::ranking::{Shortlist, count, merge, ranked, share, top};
 use super::repair::{Ending, Repair, Stage};
 use super::spread::{BANDS, Spread};
 use super::value::*;
 use crate::domain::record::{Fact, Outcome, Record, Verdict, stored_name};
 
-/// Rows of a list; who needs more exports the trail.
-const LISTED: usize = 1000;
-/// Rows of a ranking.
-const TOP: usize = 10;
 /// Bars of the attempts histogram: 0, 1, … and "this many or more".
 const MOST_ATTEMPTS: u32 = 8;
 /// The index lags behind the table, and writers' clocks differ.
@@ -207,7 +204,7 @@ impl Figures {
                 not_final_from: (scope.to > not_final_from).then(|| not_final_from.max(scope.from)),
                 rows_read,
                 rows_followed,
-                completeness: completeness(&verification),
+                completeness: verification.completeness(),
             },
             recovery: Recovery {
                 recovered: self.recovered,
@@ -311,30 +308,6 @@ impl DaysLeft {
     }
 }
 
-/// The least rows of all that are added, in order.
-struct Shortlist<T> {
-    rows: BTreeSet<T>,
-    left_out: u64,
-}
-
-impl<T: Ord> Shortlist<T> {
-    fn new() -> Self {
-        Self { rows: BTreeSet::new(), left_out: 0 }
-    }
-
-    fn add(&mut self, row: T) {
-        self.rows.insert(row);
-        if self.rows.len() > LISTED {
-            self.rows.pop_last();
-            self.left_out += 1;
-        }
-    }
-
-    fn listed(self) -> Listed<T> {
-        Listed { rows: self.rows.into_iter().collect(), left_out: self.left_out }
-    }
-}
-
 fn abandoned(repair: &Repair, why: String) -> Abandoned {
     let last_error = repair.attempts.iter().rev().find_map(|attempt| {
         let (_, ended) = attempt.ended.as_ref()?;
@@ -354,58 +327,6 @@ fn abandoned(repair: &Repair, why: String) -> Abandoned {
     }
 }
 
-fn completeness(verification: &Verification) -> String {
-    let Verification { checked, links, changed, broken, missing, unreadable, .. } = verification;
-    let found = if verification.is_intact() {
-        "Nothing was found changed, broken or missing.".to_owned()
-    } else {
-        format!(
-            "FOUND: {changed} changed, {broken} with a broken link, {missing} missing, {unreadable} unreadable."
-        )
-    };
-    format!(
-        "{found} The hash of each of the {checked} records read was computed again from what it holds, and \
-         {links} links to a record before, where that was read too, were compared. This shows a record of the \
-         period that was changed, and one that was removed or inserted between two that were read. It does not \
-         show a target whose records are all gone, an end cut off, a chain computed anew, or a record that is in \
-         the table but not in the index: `regrant verify` reads whole chains from the table itself, and with \
-         `--against` compares them with an earlier export kept elsewhere."
-    )
-}
-
 pub(super) fn day_of(at: Timestamp) -> Date {
     at.to_zoned(TimeZone::UTC).date()
-}
-
-fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
-    match counts.get_mut(name) {
-        Some(count) => *count += 1,
-        None => {
-            counts.insert(name.to_owned(), 1);
-        }
-    }
-}
-
-fn merge<K: Ord + Copy>(into: &mut BTreeMap<K, u64>, from: &BTreeMap<K, u64>) {
-    for (name, count) in from {
-        *into.entry(*name).or_default() += count;
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "no trail has 2^52 repairs")]
-fn share(part: u64, whole: u64) -> Option<f64> {
-    (whole > 0).then(|| part as f64 / whole as f64)
-}
-
-/// The most frequent first.
-fn ranked(counts: BTreeMap<String, u64>) -> Vec<Counted> {
-    let mut rows = counts.into_iter().map(|(name, count)| Counted { name, count }).collect::<Vec<_>>();
-    rows.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
-    rows
-}
-
-fn top<T>(mut rows: Vec<T>) -> Top<T> {
-    let others = rows.len().saturating_sub(TOP) as u64;
-    rows.truncate(TOP);
-    Top { rows, others }
 }

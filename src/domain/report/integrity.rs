@@ -57,7 +57,6 @@ pub struct Verification {
     pub findings: Vec<Finding>,
     /// Findings that are counted but not listed.
     pub left_out: u64,
-    /// Of a gap wider than is looked through.
     #[serde(skip)]
     pub(super) seen: BTreeSet<Finding>,
 }
@@ -65,6 +64,26 @@ pub struct Verification {
 impl Verification {
     pub fn is_intact(&self) -> bool {
         self.changed + self.broken + self.missing + self.unreadable == 0
+    }
+
+    /// What the result shows, and what it can not.
+    pub(super) fn completeness(&self) -> String {
+        let Self { checked, links, changed, broken, missing, unreadable, .. } = self;
+        let found = if self.is_intact() {
+            "Nothing was found changed, broken or missing.".to_owned()
+        } else {
+            format!(
+                "FOUND: {changed} changed, {broken} with a broken link, {missing} missing, {unreadable} unreadable."
+            )
+        };
+        format!(
+            "{found} The hash of each of the {checked} records read was computed again from what it holds, and \
+         {links} links to a record before, where that was read too, were compared. This shows a record of the \
+         period that was changed, and one that was removed or inserted between two that were read. It does not \
+         show a target whose records are all gone, an end cut off, a chain computed anew, or a record that is in \
+         the table but not in the index: `regrant verify` reads whole chains from the table itself, and with \
+         `--against` compares them with an earlier export kept elsewhere."
+        )
     }
 
     pub(super) fn check(&mut self, entry: &Entry) {

@@ -29,6 +29,7 @@ mod figures;
 mod fold;
 mod integrity;
 mod period;
+mod ranking;
 mod repair;
 mod spread;
 mod value;

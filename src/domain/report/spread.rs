@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-/// A power of two is cut into so many steps, so a percentile is at most one part in 1024 too low.
+/// A power of two is cut into so many steps, so a percentile is at most one part in 1024 too high.
 const STEPS: u64 = 1024;
 /// Longer than any repair lives; what is longer still counts as this long.
 const LONGEST_MS: u64 = (1 << 36) - 1;
@@ -27,31 +27,36 @@ pub(super) const BANDS: [(u64, &str); 8] = [
 #[derive(Clone, Debug)]
 pub(super) struct Spread {
     counts: Vec<u32>,
+    /// The longest duration in each slot: what is shown is one that there was.
+    longest: Vec<u64>,
     pub bands: [u64; BANDS.len()],
     total: u64,
 }
 
 impl Spread {
     pub fn new() -> Self {
-        Self { counts: vec![0; slot(LONGEST_MS) + 1], bands: [0; BANDS.len()], total: 0 }
+        let slots = slot(LONGEST_MS) + 1;
+        Self { counts: vec![0; slots], longest: vec![0; slots], bands: [0; BANDS.len()], total: 0 }
     }
 
     /// A negative duration, which two clocks can make, counts as none.
     pub fn add(&mut self, duration: SignedDuration) {
         let ms = u64::try_from(duration.as_millis()).unwrap_or_default().min(LONGEST_MS);
-        self.counts[slot(ms)] += 1;
+        let slot = slot(ms);
+        self.counts[slot] += 1;
+        self.longest[slot] = self.longest[slot].max(ms);
         let band = BANDS.iter().position(|(end, _)| ms < *end).unwrap_or(BANDS.len() - 1);
         self.bands[band] += 1;
         self.total += 1;
     }
 
-    /// By nearest rank, rounded down by at most 0.1 %; `None` of nothing. `percent` from 1 to 100.
+    /// By nearest rank, rounded up by at most 0.1 %; `None` of nothing. `percent` from 1 to 100.
     pub fn percentile_ms(&self, percent: u64) -> Option<u64> {
         let rank = (self.total * percent).div_ceil(100);
         let mut below = 0;
         self.counts.iter().enumerate().find_map(|(slot, count)| {
             below += u64::from(*count);
-            (rank > 0 && below >= rank).then(|| lowest(slot))
+            (rank > 0 && below >= rank).then(|| self.longest[slot])
         })
     }
 }
@@ -63,22 +68,15 @@ fn slot(ms: u64) -> usize {
     usize::try_from(shift * STEPS + step).unwrap_or(usize::MAX)
 }
 
-/// The shortest duration in a slot.
-fn lowest(slot: usize) -> u64 {
-    let slot = slot as u64;
-    let (shift, step) = (slot / STEPS, slot % STEPS);
-    if shift == 0 { step } else { (STEPS + step) << (shift - 1) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn slot_holds_its_lowest_and_is_a_thousandth_wide_at_most() {
-        for ms in (0..5000).chain([65_535, 65_536, 1 << 30, LONGEST_MS - 1, LONGEST_MS]) {
-            let low = lowest(slot(ms));
-            assert!(low <= ms && (ms - low) * 1024 <= ms, "{ms} is kept as {low}");
+    fn durations_of_one_slot_are_at_most_a_thousandth_apart() {
+        let next = |ms: u64| (ms..).find(|later| slot(*later) != slot(ms)).unwrap();
+        for ms in (0..5000).chain([65_535, 65_536, 1 << 24]) {
+            assert!((next(ms) - 1 - ms) * 1024 <= ms, "{ms} shares a slot with {}", next(ms) - 1);
         }
     }
 

@@ -89,7 +89,7 @@ pub struct Recovery {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TimeToDelivery {
-    /// By nearest rank, at most 0.1 % low; absent where nothing was recovered.
+    /// By nearest rank, at most 0.1 % high; absent where nothing was recovered.
     pub median_ms: Option<u64>,
     pub p95_ms: Option<u64>,
     pub bands: Vec<Counted>,
