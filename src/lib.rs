@@ -16,6 +16,7 @@ pub mod graph;
 pub mod queue;
 pub mod telemetry;
 pub mod trail;
+pub mod trail_days;
 
 pub mod batch;
 pub mod clients;
@@ -24,5 +25,8 @@ pub mod config;
 pub mod local;
 pub mod payload;
 pub mod reject;
+pub mod render;
+pub mod reporter;
+pub mod reporting;
 pub mod reprocess;
 pub mod worker;

@@ -13,6 +13,7 @@ mod past;
 pub mod record;
 pub mod redact;
 pub mod reply;
+pub mod report;
 pub mod request;
 pub mod state;
 pub mod target;

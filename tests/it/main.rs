@@ -18,6 +18,7 @@ mod process;
 mod process_kill;
 mod rig;
 mod runtime_api;
+mod report;
 mod stub;
 mod template;
 mod tls;

@@ -1,6 +1,7 @@
 //! The command line: which commands there are, and how one that fails says so. What they do is in a file each.
 
 mod local;
+mod report;
 
 use std::process::ExitCode;
 
@@ -17,6 +18,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Local(local::Arguments),
+    Report(report::Arguments),
 }
 
 /// How a command that could run ended; a failure is 1, wrong usage 2.
@@ -49,6 +51,7 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
     let ended = match command {
         Command::Local(arguments) => local::run(arguments).await,
+        Command::Report(arguments) => report::run(arguments).await,
     };
     match ended {
         Ok(ended) => ended.code().into(),
