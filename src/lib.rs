@@ -23,4 +23,5 @@ pub mod config;
 pub mod local;
 pub mod reject;
 pub mod reprocess;
+pub mod verify;
 pub mod worker;

@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod chain;
+pub mod copied;
 pub mod decide;
 pub mod outcome;
 pub mod pace;

@@ -1,14 +1,34 @@
 //! The command line: which commands there are, and how one that fails says so. What they do is in a file each.
 
+mod completions;
+mod export;
 mod local;
+mod manifest;
+mod output;
+mod period;
+mod source;
+mod verify;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Repairs failed access-package deliveries in Microsoft Entra, with an audit trail.
+///
+/// Data goes to stdout, diagnostics to stderr. Commands that read the trail read the deployed table (AUDIT_TABLE,
+/// GRAPH_TENANT_ID, and the AWS SDK's own variables and profiles) or, with --db, a database of `regrant local`.
 #[derive(Parser)]
-#[command(name = "regrant", version)]
+#[command(
+    name = "regrant",
+    version,
+    after_help = "\
+Exit codes:
+  0  done
+  1  failed
+  2  usage: also settings or a file that cannot be used
+  3  findings: rejected, not delivered, or not as it was written
+  4  try later: something is not settled yet"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -16,14 +36,19 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Verify(verify::Arguments),
+    Export(export::Arguments),
     Local(local::Arguments),
+    Completions(completions::Arguments),
 }
 
 /// How a command that could run ended; a failure is 1, wrong usage 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
     Well,
-    /// Graph rejected something, or a repair did not end in a delivery.
+    /// Said already what failed.
+    Failed,
+    /// Graph rejected something, a repair did not end in a delivery, or the trail is not as it was written.
     Rejected,
     /// Something is not settled yet.
     TryLater,
@@ -35,10 +60,22 @@ impl Ended {
     fn code(self) -> u8 {
         match self {
             Self::Well => 0,
+            Self::Failed => 1,
             Self::Usage => 2,
             Self::Rejected => 3,
             Self::TryLater => 4,
         }
+    }
+}
+
+/// A setting, an argument or a file cannot be used; nothing was done.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unusable(String);
+
+impl Unusable {
+    fn new(why: impl std::fmt::Display) -> Self {
+        Self(why.to_string())
     }
 }
 
@@ -47,15 +84,26 @@ async fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = output::colours(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let ended = match command {
+        Command::Verify(arguments) => verify::run(arguments).await,
+        Command::Export(arguments) => export::run(arguments).await,
         Command::Local(arguments) => local::run(arguments).await,
+        Command::Completions(arguments) => completions::run(&arguments, &mut Arguments::command()),
     };
     match ended {
         Ok(ended) => ended.code().into(),
+        Err(error) if error.is::<output::Closed>() => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<Unusable>() { Ended::Usage.code().into() } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// The environment, for the settings that a command reads once at its start.
+#[expect(clippy::disallowed_methods, reason = "the command line's own environment")]
+fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }

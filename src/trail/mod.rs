@@ -3,6 +3,9 @@
 //! A record is acknowledged only when it is durable. Its sequence number is its place in the order and the
 //! lock: two writers of the same number cannot both succeed. A crash leaves a whole record or none.
 
+pub mod chains;
+mod fault;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -60,6 +63,10 @@ impl Trail {
         &self.tenant
     }
 
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
     /// Everything stored under `key`, by strongly consistent reads, all pages.
     pub async fn history(&self, key: String) -> anyhow::Result<History> {
         let mut links = Vec::new();
@@ -82,7 +89,7 @@ impl Trail {
                 .set_exclusive_start_key(start)
                 .send()
                 .await
-                .map_err(|error| anyhow!("{}", DisplayErrorContext(&error)))
+                .map_err(|error| fault::explained(&error, &self.table))
                 .with_context(|| format!("reading the history of {key} from table `{}`", self.table))?;
             for item in page.items() {
                 links.push(link_of(item).with_context(|| format!("history of {key}"))?);

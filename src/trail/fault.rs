@@ -1,0 +1,44 @@
+//! What DynamoDB's refusals mean to whoever runs a command. Decides nothing.
+
+use std::error::Error;
+
+use anyhow::anyhow;
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+
+/// The error in words that name the table and what to look at; whatever is not known is told with its causes.
+pub(super) fn explained<E>(error: &E, table: &str) -> anyhow::Error
+where
+    E: Error + ProvideErrorMetadata + 'static,
+{
+    let message = error.message().unwrap_or("no reason given");
+    match error.code() {
+        Some("ResourceNotFoundException") => {
+            anyhow!("there is no table `{table}` in this account and region")
+        }
+        Some("AccessDeniedException") => anyhow!("no right to read table `{table}`: {message}"),
+        Some(
+            "UnrecognizedClientException"
+            | "InvalidSignatureException"
+            | "ExpiredTokenException"
+            | "IncompleteSignatureException",
+        ) => anyhow!("AWS refused the credentials for table `{table}`: {message}"),
+        Some("ValidationException") => {
+            anyhow!("table `{table}` is not an audit table of regrant: {message}")
+        }
+        _ => anyhow!("table `{table}`: {}", causes(error)),
+    }
+}
+
+/// An error and what caused it, outermost first, nothing said twice.
+pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = cause.source();
+    }
+    text
+}
