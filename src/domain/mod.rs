@@ -8,6 +8,7 @@ pub mod chain;
 pub mod copied;
 pub mod decide;
 pub mod outcome;
+pub mod overview;
 pub mod pace;
 #[cfg(test)]
 mod past;

@@ -15,6 +15,8 @@ use tokio::sync::mpsc;
 use super::{Trail, fault};
 use crate::domain::chain::Stored;
 use crate::domain::copied::Copied;
+use crate::domain::overview::Overview;
+use crate::domain::target::Target;
 
 /// DynamoDB takes at most so many keys in one batch.
 pub const MOST_KEYS: usize = 100;
@@ -114,6 +116,39 @@ impl Trail {
             });
         }
         receiver
+    }
+
+    /// Visits every target of the tenant once, folded whole; rejected messages are left out.
+    pub async fn overviews(
+        &self,
+        segments: usize,
+        progress: impl Fn(),
+        mut each: impl FnMut(Overview) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Walked> {
+        let start = |key: &str| Target::of_key(&self.tenant, key).map(Overview::new);
+        let add = |overview: &mut Option<Overview>, stored: Stored| {
+            progress();
+            if let Some(overview) = overview {
+                add_to(overview, &stored);
+            }
+            Ok(())
+        };
+        let end = async |run: Run<Option<Overview>>| {
+            let Some(overview) = run.folded else { return Ok(()) };
+            if run.regular {
+                return each(overview);
+            }
+            let (mut overview, mut first) = (Overview::new(overview.target), None);
+            self.chain(&run.key, |stored| {
+                first.get_or_insert_with(|| stored.seq.clone());
+                add_to(&mut overview, &stored);
+                Ok(())
+            })
+            .await?;
+            // Otherwise the walk meets the chain's first item elsewhere.
+            if first == Some(run.first) { each(overview) } else { Ok(()) }
+        };
+        self.walk(segments, start, add, end).await
     }
 
     /// All items under `key`, in order, a page at a time to `add`. Returns how many there were.
@@ -235,6 +270,11 @@ impl Trail {
         };
         Ok(Item { key, stored })
     }
+}
+
+fn add_to(overview: &mut Overview, stored: &Stored) {
+    let seq = stored.number().unwrap_or_default();
+    overview.add(seq, stored.record.as_deref().unwrap_or_default());
 }
 
 async fn scan(

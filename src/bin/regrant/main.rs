@@ -2,12 +2,16 @@
 
 mod completions;
 mod export;
+mod history;
 mod local;
 mod manifest;
+mod open;
 mod output;
 mod period;
 mod source;
+mod status;
 mod verify;
+mod words;
 
 use std::process::ExitCode;
 
@@ -36,6 +40,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Status(status::Arguments),
+    Open(open::Arguments),
+    History(history::Arguments),
     Verify(verify::Arguments),
     Export(export::Arguments),
     Local(local::Arguments),
@@ -87,6 +94,9 @@ async fn main() -> ExitCode {
     let colours = output::colours(&std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let ended = match command {
+        Command::Status(arguments) => status::run(arguments).await,
+        Command::Open(arguments) => open::run(arguments).await,
+        Command::History(arguments) => history::run(arguments).await,
         Command::Verify(arguments) => verify::run(arguments).await,
         Command::Export(arguments) => export::run(arguments).await,
         Command::Local(arguments) => local::run(arguments).await,

@@ -29,10 +29,6 @@ pub enum Edge {
 }
 
 impl Days {
-    pub fn is_given(&self) -> bool {
-        self.from.is_some() || self.to.is_some()
-    }
-
     pub fn period(&self) -> Result<Period, Unusable> {
         let from = self.from.map_or(Some(Timestamp::MIN), |from| from.begins());
         let to = self.to.map_or(Some(Timestamp::MAX), |to| to.ends());
