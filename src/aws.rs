@@ -139,3 +139,17 @@ impl HttpConnector for ByScheme {
         client.http_connector(&self.settings, &self.components).call(request)
     }
 }
+
+/// An error and what caused it, outermost first, nothing said twice.
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = cause.source();
+    }
+    text
+}

@@ -5,6 +5,8 @@ use std::error::Error;
 use anyhow::anyhow;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 
+use crate::aws::causes;
+
 /// The error in words that name the table and what to look at; whatever is not known is told with its causes.
 pub(super) fn explained<E>(error: &E, table: &str) -> anyhow::Error
 where
@@ -27,18 +29,4 @@ where
         }
         _ => anyhow!("table `{table}`: {}", causes(error)),
     }
-}
-
-/// An error and what caused it, outermost first, nothing said twice.
-pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        next = cause.source();
-    }
-    text
 }

@@ -1,5 +1,6 @@
 //! The command line: which commands there are, and how one that fails says so. What they do is in a file each.
 
+mod cancel;
 mod completions;
 mod export;
 mod history;
@@ -10,6 +11,7 @@ mod output;
 mod period;
 mod source;
 mod status;
+mod submit;
 mod verify;
 mod words;
 
@@ -40,9 +42,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Submit(submit::Arguments),
     Status(status::Arguments),
     Open(open::Arguments),
     History(history::Arguments),
+    Cancel(cancel::Arguments),
     Verify(verify::Arguments),
     Export(export::Arguments),
     Local(local::Arguments),
@@ -94,6 +98,8 @@ async fn main() -> ExitCode {
     let colours = output::colours(&std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let ended = match command {
+        Command::Submit(arguments) => submit::run(arguments).await,
+        Command::Cancel(arguments) => cancel::run(arguments).await,
         Command::Status(arguments) => status::run(arguments).await,
         Command::Open(arguments) => open::run(arguments).await,
         Command::History(arguments) => history::run(arguments).await,
