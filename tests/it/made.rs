@@ -19,6 +19,9 @@ use regrant::trail::Trail;
 pub const TENANT: &str = "11111111-acc4-43cc-bcf1-7c1c4a2c073b";
 pub const PACKAGE: &str = "aaaaaaaa-acc4-43cc-bcf1-7c1c4a2c073b";
 
+/// Who asks in every story.
+pub const ASKER: &str = "9f0e1111-acc4-43cc-bcf1-7c1c4a2c073b";
+
 pub fn id(n: u32) -> Guid {
     Guid::parse(&format!("{n:08}-acc4-43cc-bcf1-7c1c4a2c073b")).unwrap()
 }
@@ -52,21 +55,25 @@ pub async fn with_database<T>(path: &Path, work: impl AsyncFnOnce(&Client, &Trai
 /// A target's records under construction.
 pub struct Story {
     kind: TargetKind,
-    n: u32,
+    id: Guid,
     records: Vec<Record>,
     repair: u64,
 }
 
 impl Story {
     pub fn new(kind: TargetKind, n: u32) -> Self {
-        Self { kind, n, records: Vec::new(), repair: 1 }
+        Self::of(kind, id(n))
+    }
+
+    pub fn of(kind: TargetKind, id: Guid) -> Self {
+        Self { kind, id, records: Vec::new(), repair: 1 }
     }
 
     /// The next record, of request `request`; the first of a request says where it came from.
     pub fn tell(mut self, at: Timestamp, request: &str, fact: Fact) -> Self {
         let first = !self.records.iter().any(|record| record.request_id.as_str() == request);
         let origin = Origin {
-            requested_by: Some("operator-1".to_owned()),
+            requested_by: Some(ASKER.to_owned()),
             reason: Some("SAP outage".to_owned()),
             ticket: Some("INC0012345".to_owned()),
             source: Source {
@@ -83,7 +90,7 @@ impl Story {
             fact,
             tenant_id: Guid::parse(TENANT).unwrap(),
             target: Some(self.kind),
-            id: Some(id(self.n)),
+            id: Some(self.id.clone()),
             repair: Some(self.repair),
             seq: self.records.len() as u64 + 1,
             at,
@@ -102,7 +109,7 @@ impl Story {
 
     /// An attempt's two records, a second apart.
     pub fn attempt(self, at: Timestamp, request: &str, attempt: u32, outcome: Outcome, status: u16) -> Self {
-        let call = id(9000 + self.n * 10 + attempt);
+        let call = id(9000 + attempt);
         self.start(at, request, attempt).tell(
             at + jiff::SignedDuration::from_secs(1),
             request,
@@ -122,16 +129,16 @@ impl Story {
     }
 
     pub fn start(self, at: Timestamp, request: &str, attempt: u32) -> Self {
-        let (kind, n) = (self.kind, self.n);
+        let (kind, target) = (self.kind, self.id.clone());
         let state = if kind == TargetKind::Assignment { "Delivered" } else { "DeliveryFailed" };
         self.tell(
             at,
             request,
             Fact::AttemptStarted(Box::new(AttemptStarted {
                 attempt,
-                client_request_id: id(9000 + n * 10 + attempt),
+                client_request_id: id(9000 + attempt),
                 method: "POST".to_owned(),
-                path: format!("/v1.0/identityGovernance/entitlementManagement/x/{}/reprocess", id(n)),
+                path: format!("/v1.0/identityGovernance/entitlementManagement/x/{target}/reprocess"),
                 api_version: ApiVersion::V1,
                 cloud: Cloud::Global,
                 lease_until: at + jiff::SignedDuration::from_secs(65),
@@ -166,42 +173,40 @@ impl Story {
     }
 
     pub async fn append_to(&self, trail: &Trail) {
-        let key = key(self.kind, self.n);
+        let key = Target { kind: self.kind, id: self.id.clone() }.key(trail.tenant());
         let mut head = Head::genesis();
         for record in &self.records {
-            head = trail.append(&key, &head, record, Duration::from_secs(10)).await.unwrap();
+            let record = Record { tenant_id: trail.tenant().clone(), ..record.clone() };
+            head = trail.append(&key, &head, &record, Duration::from_secs(10)).await.unwrap();
         }
     }
 }
 
 /// Four targets on two days: delivered at once, delivered the second time, abandoned, and an open assignment.
 pub async fn small_trail(trail: &Trail) {
+    settled_trail(trail).await;
+    let open = Story::new(TargetKind::Assignment, 4);
+    open.attempt(minute(24 * 60), "r-4", 1, Outcome::Accepted, 202).append_to(trail).await;
+}
+
+/// The first three of them.
+pub async fn settled_trail(trail: &Trail) {
     use Outcome::{Accepted, Rejected, Unavailable};
     let request = TargetKind::AssignmentRequest;
-    let stories = [
-        Story::new(request, 1).attempt(minute(0), "r-1", 1, Accepted, 202).observe(
-            minute(5),
-            "r-1",
-            1,
-            Verdict::Delivered,
-        ),
-        Story::new(request, 2)
-            .attempt(minute(1), "r-2", 1, Unavailable, 503)
-            .attempt(minute(3), "r-2", 2, Accepted, 202)
-            .observe(minute(63), "r-2", 2, Verdict::Delivered),
-        Story::new(request, 3).attempt(minute(2), "r-3", 1, Rejected, 400).tell(
-            minute(4),
-            "r-3",
-            Fact::RequestAbandoned {
-                why: AbandonWhy::Rejected,
-                state: Some("DeliveryFailed".to_owned()),
-                http_status: Some(400),
-                error_code: Some("UnknownError".to_owned()),
-            },
-        ),
-        Story::new(TargetKind::Assignment, 4).attempt(minute(24 * 60), "r-4", 1, Accepted, 202),
-    ];
-    for story in stories {
+    let abandoned = Fact::RequestAbandoned {
+        why: AbandonWhy::Rejected,
+        state: Some("DeliveryFailed".to_owned()),
+        http_status: Some(400),
+        error_code: Some("UnknownError".to_owned()),
+    };
+    let at_once = Story::new(request, 1).attempt(minute(0), "r-1", 1, Accepted, 202);
+    let second = Story::new(request, 2).attempt(minute(1), "r-2", 1, Unavailable, 503);
+    let second = second.attempt(minute(3), "r-2", 2, Accepted, 202);
+    for story in [
+        at_once.observe(minute(5), "r-1", 1, Verdict::Delivered),
+        second.observe(minute(63), "r-2", 2, Verdict::Delivered),
+        Story::new(request, 3).attempt(minute(2), "r-3", 1, Rejected, 400).tell(minute(4), "r-3", abandoned),
+    ] {
         story.append_to(trail).await;
     }
 }

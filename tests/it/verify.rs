@@ -212,7 +212,7 @@ async fn cut_tail_is_found_with_a_manifest_only() {
 async fn chain_computed_anew_is_found_with_a_manifest_only() {
     let anew = at(5, "made anew: record N is not the one that the manifest names");
     finds(&[], &[anew], async |client| {
-        compute_anew(client, 1, |record| record.replace("operator-1", "operator-2")).await;
+        compute_anew(client, 1, |record| record.replace("9f0e1111", "9f0e2222")).await;
     })
     .await;
 }

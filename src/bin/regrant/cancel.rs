@@ -31,9 +31,8 @@ const MOST_CONFLICTS: u32 = 5;
 /// nothing: what Graph has accepted it may still deliver, and a call under way is still recorded when it ends.
 #[derive(Args)]
 #[command(after_help = "\
-Examples:
-  regrant cancel d82eb508-acc4-43cc-bcf1-7c1c4a2c073b --reason \"package is being retired\"
-  regrant cancel d82eb508-acc4-43cc-bcf1-7c1c4a2c073b --reason duplicate --ticket INC0012345 --by 9f0e1111
+Example:
+  regrant cancel d82eb508-acc4-43cc-bcf1-7c1c4a2c073b --reason \"package retired\" --by 9f0e1111
 
 Exit codes:
   0  done

@@ -9,6 +9,7 @@ mod manifest;
 mod open;
 mod output;
 mod period;
+mod run;
 mod source;
 mod status;
 mod submit;
@@ -43,6 +44,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Submit(submit::Arguments),
+    Run(run::Arguments),
     Status(status::Arguments),
     Open(open::Arguments),
     History(history::Arguments),
@@ -100,6 +102,7 @@ async fn main() -> ExitCode {
     let ended = match command {
         Command::Submit(arguments) => submit::run(arguments).await,
         Command::Cancel(arguments) => cancel::run(arguments).await,
+        Command::Run(arguments) => run::run(arguments).await,
         Command::Status(arguments) => status::run(arguments).await,
         Command::Open(arguments) => open::run(arguments).await,
         Command::History(arguments) => history::run(arguments).await,

@@ -61,13 +61,14 @@ fn parse_edge(text: &str) -> Result<Edge, String> {
         .ok_or_else(|| "must be a day like 2026-03-01 or an instant like 2026-03-01T08:00:00Z".to_owned())
 }
 
-/// A whole number and `m`, `h` or `d`.
+/// A whole number and `s`, `m`, `h` or `d`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    const RULE: &str = "must be a whole number and `m`, `h` or `d`, like `7d`, at most 3650d";
+    const RULE: &str = "must be a whole number and `s`, `m`, `h` or `d`, like `7d`, at most 3650d";
     const LONGEST: Duration = Duration::from_secs(3650 * 86_400);
     let unit = text.chars().next_back().ok_or(RULE)?;
     let number = text.strip_suffix(unit).and_then(|number| number.parse::<u64>().ok()).ok_or(RULE)?;
     let secs = match unit {
+        's' => 1,
         'm' => 60,
         'h' => 3_600,
         'd' => 86_400,
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_have_three_units_and_a_limit() {
+    fn durations_have_four_units_and_a_limit() {
         assert_eq!(parse_duration("90m"), Ok(Duration::from_secs(5400)));
         assert_eq!(parse_duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
         for text in ["", "7", "d", "-1d", "1.5h", "7w", "3651d", "99999999999999999999d", "7é"] {

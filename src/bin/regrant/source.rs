@@ -57,7 +57,8 @@ async fn open_file(path: &PathBuf) -> anyhow::Result<Opened> {
         ))
         .into());
     }
-    let server = DynamoDbServer::start(&Database::File(path.clone())).await?;
+    let server = DynamoDbServer::start(&Database::File(path.clone())).await;
+    let server = server.map_err(|error| Unusable(format!("{error:#}")))?;
     let tenant = tenant_in_trail(&server.client(), AUDIT_TABLE).await;
     let tenant = tenant.with_context(|| format!("cannot read the trail in `{}`", path.display()))?;
     let Some(tenant) = tenant else {

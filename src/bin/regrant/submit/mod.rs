@@ -1,11 +1,10 @@
 //! `regrant submit`: sends requests to the queue, all or, if a line is wrong, none. Follows none of them.
 
-mod lines;
+pub mod lines;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use clap::Args;
 use regrant::aws::Aws;
 use regrant::config::SubmitConfig;
@@ -31,8 +30,8 @@ const MOST_LISTED: usize = 20;
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  regrant submit d82eb508-acc4-43cc-bcf1-7c1c4a2c073b --target assignmentRequest --ticket INC0012345 --dry-run
-  regrant submit --file failed.csv --target assignmentRequest --reason \"SAP outage\" --requested-by 9f0e1111
+  regrant submit d82eb508-acc4-43cc-bcf1-7c1c4a2c073b --target assignment --ticket INC0012345
+  regrant submit --file failed.csv --target assignmentRequest --reason \"SAP outage\"
   regrant submit --file - --dry-run < requests.jsonl
 
 Exit codes:
@@ -145,7 +144,7 @@ async fn send(config: SubmitConfig, lines: Lines) -> anyhow::Result<Ended> {
     Ok(Ended::Failed)
 }
 
-fn list(faults: &[String]) {
+pub fn list(faults: &[String]) {
     for fault in faults.iter().take(MOST_LISTED) {
         eprintln!("{fault}");
     }
@@ -161,6 +160,6 @@ fn read(path: &Path) -> anyhow::Result<String> {
         _ => std::fs::read(path).map(|read| bytes = read),
     };
     read.map_err(|error| Unusable(format!("cannot read `{}`: {error}", path.display())))?;
-    let text = String::from_utf8(bytes).ok();
-    text.with_context(|| Unusable(format!("`{}` is not UTF-8", path.display())))
+    let text = String::from_utf8(bytes);
+    text.map_err(|_| Unusable(format!("`{}` is not UTF-8", path.display())).into())
 }
