@@ -94,12 +94,12 @@ impl Queue {
     }
 
     /// Sends `left`, which shrinks to what is not known to be in the queue.
-    async fn send_batch<'g>(
+    async fn send_batch(
         &self,
         requests: &[Request],
         left: &mut Vec<usize>,
         source: SourceKind,
-        group: &mut Option<&'g str>,
+        group: &mut Option<&str>,
     ) -> anyhow::Result<Vec<(usize, String)>> {
         let mut pause = FIRST_PAUSE;
         for round in 1.. {

@@ -81,7 +81,7 @@ async fn export(opened: &Opened, arguments: &Arguments, period: Period) -> anyho
         let (check, written) = run.folded;
         let checked = check.finish();
         if !run.regular || !checked.is_clean() {
-            odd += u64::from(verify_keys(trail, &[run.key.clone()], drop).await?.findings > 0);
+            odd += u64::from(verify_keys(trail, std::slice::from_ref(&run.key), drop).await?.findings > 0);
         }
         if let (Some(manifest), Some(head)) = (&mut manifest, checked.head.filter(|_| written > 0)) {
             manifest.add(&run.key, head)?;

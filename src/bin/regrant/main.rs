@@ -22,8 +22,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 /// Repairs failed access-package deliveries in Microsoft Entra, with an audit trail.
 ///
-/// Data goes to stdout, diagnostics to stderr. Commands that read the trail read the deployed table (AUDIT_TABLE,
-/// GRAPH_TENANT_ID, and the AWS SDK's own variables and profiles) or, with --db, a database of `regrant local`.
+/// Data goes to stdout, diagnostics to stderr. Commands that read the trail read the deployed table (`AUDIT_TABLE`,
+/// `GRAPH_TENANT_ID`, and the AWS SDK's own variables and profiles) or, with --db, a database of `regrant local`.
 #[derive(Parser)]
 #[command(
     name = "regrant",

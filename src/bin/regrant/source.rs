@@ -1,6 +1,6 @@
 //! Which trail a command reads: the deployed table, or the database file that `regrant local` left.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -49,7 +49,7 @@ impl Source {
     }
 }
 
-async fn open_file(path: &PathBuf) -> anyhow::Result<Opened> {
+async fn open_file(path: &Path) -> anyhow::Result<Opened> {
     if !path.metadata().is_ok_and(|file| file.is_file() && file.len() > 0) {
         return Err(Unusable(format!(
             "`{}` is not an audit database: no such file, or it is empty",
@@ -57,7 +57,7 @@ async fn open_file(path: &PathBuf) -> anyhow::Result<Opened> {
         ))
         .into());
     }
-    let server = DynamoDbServer::start(&Database::File(path.clone())).await;
+    let server = DynamoDbServer::start(&Database::File(path.to_owned())).await;
     let server = server.map_err(|error| Unusable(format!("{error:#}")))?;
     let tenant = tenant_in_trail(&server.client(), AUDIT_TABLE).await;
     let tenant = tenant.with_context(|| format!("cannot read the trail in `{}`", path.display()))?;
