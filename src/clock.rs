@@ -14,9 +14,8 @@ pub struct Clock {
 
 impl Clock {
     /// Now, in whole milliseconds: the precision of a record's `at`.
-    #[expect(clippy::disallowed_methods, reason = "the one place")]
     pub fn now(&self) -> Timestamp {
-        let ms = Timestamp::now().as_millisecond() + self.ahead_ms.load(Ordering::Relaxed);
+        let ms = system_now().as_millisecond() + self.ahead_ms.load(Ordering::Relaxed);
         Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)
     }
 
@@ -24,6 +23,12 @@ impl Clock {
         let ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX / 2);
         self.ahead_ms.fetch_add(ms, Ordering::Relaxed);
     }
+}
+
+/// The system's own time, for what must agree with others' clocks: assertions, dates in headers.
+#[expect(clippy::disallowed_methods, reason = "the one place")]
+pub fn system_now() -> Timestamp {
+    Timestamp::now()
 }
 
 /// When the current invocation will be ended by Lambda, come what may.

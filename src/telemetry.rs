@@ -109,7 +109,7 @@ fn refused(request: &Request, reason: &str) {
 
 pub fn no_token(error: &TokenError) {
     count("NoToken");
-    error!("no token: {error}");
+    error!("{error}");
 }
 
 pub fn no_table(request_id: &str, error: &anyhow::Error) {

@@ -45,9 +45,15 @@ pub struct Invocation {
 }
 
 impl Invocation {
-    /// `deadline_ms` is Lambda's deadline, in milliseconds since 1970.
-    pub fn new(id: String, deadline_ms: u64) -> Self {
-        let deadline = i64::try_from(deadline_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    /// `deadline_ms` is Lambda's deadline, in milliseconds since 1970. A local emulator of Lambda sends the time
+    /// that is left instead; no deadline lies in 1970, so that is what a small number means.
+    pub fn new(id: String, deadline_ms: u64, now: Timestamp) -> Self {
+        const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+        let deadline = match i64::try_from(deadline_ms) {
+            Ok(_) if deadline_ms < DAY_MS => now.saturating_add(Duration::from_millis(deadline_ms)).ok(),
+            Ok(ms) => Timestamp::from_millisecond(ms).ok(),
+            Err(_) => None,
+        };
         Self { id, deadline: deadline.unwrap_or(Timestamp::MAX) }
     }
 }
@@ -276,15 +282,15 @@ impl Payload {
         let Ok(fields) = serde_json::from_str::<HashMap<String, &RawValue>>(payload) else {
             bail!("{EXPECTED}; found {}", what_is(payload));
         };
-        if fields.contains_key("Records") {
-            return Self::messages(payload);
-        }
-        if fields.contains_key("requests") {
-            return Self::requests(payload);
-        }
-        if fields.contains_key("target") || fields.contains_key("id") {
-            let body = RawValue::from_string(payload.trim().to_owned()).context(EXPECTED)?;
-            return Ok(Self::Requests { bodies: vec![body], single: true });
+        let has = |name| fields.contains_key(name);
+        match (has("Records"), has("requests"), has("target") || has("id")) {
+            (true, false, false) => return Self::messages(payload),
+            (false, true, false) => return Self::requests(payload),
+            (false, false, true) => {
+                let body = RawValue::from_string(payload.trim().to_owned()).context(EXPECTED)?;
+                return Ok(Self::Requests { bodies: vec![body], single: true });
+            }
+            _ => {}
         }
         let mut names = fields
             .keys()

@@ -15,9 +15,10 @@ async fn main() -> Result<(), Error> {
     let lookup = |name: &str| std::env::var(name).ok();
     let config = WorkerConfig::read(lookup)?;
     let telemetry = Telemetry::start(&config.function)?;
-    let worker = Worker::new(config, Aws::new(), Clock::default());
+    let clock = Clock::default();
+    let worker = Worker::new(config, Aws::new(), clock.clone());
     let handler = async |event: LambdaEvent<Box<RawValue>>| {
-        let invocation = Invocation::new(event.context.request_id, event.context.deadline);
+        let invocation = Invocation::new(event.context.request_id, event.context.deadline, clock.now());
         let answer = worker.handle(event.payload.get(), &invocation).await;
         telemetry.flush();
         answer.map_err(|error| {

@@ -180,48 +180,69 @@ impl Check {
     }
 
     pub fn next(&mut self, item: &Stored) {
-        self.checked.records += 1;
         let Some(seq) = item.number() else {
+            self.checked.records += 1;
             self.checked.found(Finding::Inserted(item.seq.clone()));
             return;
         };
-        if seq <= self.last {
-            self.checked.found(Finding::OutOfOrder(seq));
-        } else if seq > self.last + 1 {
-            self.checked.found(Finding::Missing { first: self.last + 1, last: seq - 1 });
-        }
         for (name, value) in [("prev", &item.prev), ("hash", &item.hash), ("record", &item.record)] {
             if value.is_none() {
                 self.checked.found(Finding::Torn { seq, what: format!("`{name}` is absent or not a text") });
             }
         }
-        if let (Some(prev), Some(hash), Some(record)) = (&item.prev, &item.hash, &item.record)
-            && link_hash(&self.key, seq, prev, record) != *hash
-        {
-            self.checked.found(Finding::Changed(seq));
-        }
-        if let (Some(prev), Some(last)) = (&item.prev, &self.last_hash)
-            && seq == self.last + 1
-            && prev != last
-        {
-            self.checked.found(Finding::Broken(seq));
-        }
+        self.link(seq, item.prev.as_deref(), item.hash.as_deref(), item.record.as_deref());
         if let Some(record) = &item.record {
             let told = differences(&self.key, seq, record, &item.copied);
             told.findings.into_iter().for_each(|finding| self.checked.found(finding));
             self.checked.newer += u64::from(told.newer);
             told.at.into_iter().for_each(|at| self.checked.seen_at(at));
         }
+    }
+
+    /// The order and the hashes alone.
+    fn link(&mut self, seq: u64, prev: Option<&str>, hash: Option<&str>, record: Option<&str>) {
+        self.checked.records += 1;
+        if seq <= self.last {
+            self.checked.found(Finding::OutOfOrder(seq));
+        } else if seq > self.last + 1 {
+            self.checked.found(Finding::Missing { first: self.last + 1, last: seq - 1 });
+        }
+        if let (Some(prev), Some(hash), Some(record)) = (prev, hash, record)
+            && link_hash(&self.key, seq, prev, record) != hash
+        {
+            self.checked.found(Finding::Changed(seq));
+        }
+        if let (Some(prev), Some(last)) = (prev, &self.last_hash)
+            && seq == self.last + 1
+            && prev != last
+        {
+            self.checked.found(Finding::Broken(seq));
+        }
         if seq > self.last {
             self.last = seq;
-            self.last_hash.clone_from(&item.hash);
-            self.checked.head = item.hash.clone().map(|hash| Head { seq, hash });
+            self.last_hash = hash.map(str::to_owned);
+            self.checked.head = hash.map(|hash| Head { seq, hash: hash.to_owned() });
         }
     }
 
     pub fn finish(self) -> Checked {
         self.checked
     }
+}
+
+/// Checks the order and the hashes of a whole chain, and against a head kept elsewhere if there is one.
+pub fn check(pk: &str, links: &[Link], kept: Option<&Head>) -> Vec<Finding> {
+    let mut check = Check::new(pk);
+    for Link { seq, prev, hash, record } in links {
+        check.link(*seq, Some(prev), Some(hash), Some(record));
+    }
+    let mut checked = check.finish();
+    if let Some(kept) = kept {
+        let same = links.iter().find(|link| link.seq == kept.seq).map(|link| link.hash.as_str());
+        let last = checked.head.as_ref().map_or(0, |head| head.seq);
+        checked.findings.extend(against(kept, same, Some(last)));
+    }
+    checked.findings
 }
 
 /// Compares a head kept elsewhere with the table: the hash under its number, and the last number of the chain.

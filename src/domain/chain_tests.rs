@@ -42,20 +42,20 @@ fn chain() -> (String, Vec<Stored>) {
     (key, items)
 }
 
-fn check(key: &str, items: &[Stored]) -> Checked {
+fn checked(key: &str, items: &[Stored]) -> Checked {
     let mut check = Check::new(key);
     items.iter().for_each(|item| check.next(item));
     check.finish()
 }
 
 fn findings(key: &str, items: &[Stored]) -> Vec<String> {
-    check(key, items).findings.iter().map(Finding::to_string).collect()
+    checked(key, items).findings.iter().map(Finding::to_string).collect()
 }
 
 #[test]
 fn untouched_chain_is_clean_and_tells_its_span_and_head() {
     let (key, items) = chain();
-    let checked = check(&key, &items);
+    let checked = checked(&key, &items);
     assert_eq!(checked.findings, Vec::new());
     assert_eq!((checked.records, checked.newer, checked.span), (4, 0, Some((at(100), at(201)))));
     assert_eq!(checked.head, Some(Head { seq: 4, hash: items[3].hash.clone().unwrap() }));
@@ -140,7 +140,7 @@ fn newer_records_are_counted_and_their_hashes_checked() {
     items[0].record = Some(record.clone());
     assert_eq!(findings(&key, &items), ["changed: the hash of record 1 is not the hash of what it holds"]);
     items[0].hash = Some(link_hash(&key, 1, GENESIS, &record));
-    let checked = check(&key, &items);
+    let checked = checked(&key, &items);
     assert_eq!((checked.findings, checked.newer), (Vec::new(), 1));
 }
 
@@ -150,7 +150,7 @@ fn far_number_is_one_finding_and_a_ruined_chain_lists_so_many() {
     let far = Stored { seq: u64::MAX.to_string(), ..Stored::default() };
     assert_eq!(findings(&key, std::slice::from_ref(&far)).len(), 4);
     let ruined = vec![Stored { seq: "0".to_owned(), ..items[0].clone() }; MOST_FINDINGS + 5];
-    let checked = check(&key, &ruined);
+    let checked = checked(&key, &ruined);
     assert_eq!((checked.findings.len(), checked.more), (MOST_FINDINGS, 5));
 }
 

@@ -152,15 +152,23 @@ struct Form {
     faults: Vec<String>,
 }
 
+/// So many unknown fields are named one by one: an error is for reading.
+const MOST_NAMED: usize = 4;
 const KNOWN: [&str; 8] =
     ["target", "id", "apiVersion", "via", "requestId", "requestedBy", "reason", "ticket"];
 
 impl Form {
     fn refuse_unknown(&mut self) {
-        for name in self.fields.keys().filter(|name| !KNOWN.contains(&name.as_str())) {
-            let known = KNOWN.map(|name| format!("`{name}`")).join(", ");
-            self.faults
-                .push(format!("`{}` is not a field of a request; the fields are {known}", shorten(name)));
+        let unknown = self.fields.keys().filter(|name| !KNOWN.contains(&name.as_str()));
+        let known = KNOWN.map(|name| format!("`{name}`")).join(", ");
+        let named = unknown
+            .clone()
+            .take(MOST_NAMED)
+            .map(|name| format!("`{}` is not a field of a request; the fields are {known}", shorten(name)));
+        self.faults.extend(named);
+        let more = unknown.count().saturating_sub(MOST_NAMED);
+        if more > 0 {
+            self.faults.push(format!("{more} more fields are not fields of a request"));
         }
     }
 

@@ -166,7 +166,7 @@ async fn answered(response: Response, token: &Token) -> Answered {
         status: status.as_u16(),
         error_code: fault.code,
         error_message: fault.message,
-        retry_after: retry_after(&headers, Timestamp::now()),
+        retry_after: retry_after(&headers, crate::clock::system_now()),
         graph_request_id: header(&headers, "request-id").or(fault.request_id),
     }
 }
@@ -182,7 +182,7 @@ struct Heard {
 
 impl Heard {
     fn into_look(self, request: &Request, token: &Token) -> LookAnswer {
-        let retry_after = retry_after(&self.headers, Timestamp::now());
+        let retry_after = retry_after(&self.headers, crate::clock::system_now());
         let explained = |why: &str| format!("{}{why}", self.describe(token));
         match self.status.as_u16() {
             401 => LookAnswer::Unauthorized,

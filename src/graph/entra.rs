@@ -104,10 +104,12 @@ impl Refusal {
         text
     }
 
-    /// The most telling code wins; what Microsoft may renumber, `error` still tells roughly.
+    /// A code tells most; should Microsoft renumber, `error` still tells roughly.
     fn advice(&self, credential: CredentialKind) -> &'static str {
-        let known = self.codes.iter().find_map(|code| advice_on_code(*code));
-        known.unwrap_or_else(|| match (self.error.as_deref(), credential) {
+        if let Some(advice) = self.codes.iter().find_map(|code| advice_on_code(*code)) {
+            return advice;
+        }
+        match (self.error.as_deref(), credential) {
             (Some("invalid_client"), CredentialKind::Secret) => "check the client secret",
             (Some("invalid_client"), CredentialKind::Certificate) => {
                 "check that the certificate is registered with the application"
@@ -118,7 +120,7 @@ impl Refusal {
             (Some("unauthorized_client"), _) => "check `GRAPH_CLIENT_ID` and the application's registration",
             (Some("invalid_scope"), _) => "check `GRAPH_CLOUD`",
             _ => "check the application's registration, `GRAPH_TENANT_ID` and `GRAPH_AUTHORITY`",
-        })
+        }
     }
 }
 

@@ -20,7 +20,6 @@ use azure_identity::{
     ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential,
     ClientSecretCredentialOptions,
 };
-use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -257,7 +256,7 @@ impl HttpClient for Wire {
         if status == 200 && body.broken.is_none() {
             return Ok(AsyncRawResponse::from_bytes(status.into(), Headers::new(), body.bytes));
         }
-        let retry_after = retry_after(&headers, Timestamp::now());
+        let retry_after = retry_after(&headers, crate::clock::system_now());
         self.fail(Failed::Refused(Refusal::read(status, retry_after, &body.bytes)))
     }
 }

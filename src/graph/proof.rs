@@ -7,7 +7,6 @@ use std::fmt;
 use aws_sdk_secretsmanager::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
-use jiff::Timestamp;
 use secrecy::zeroize::Zeroize;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -69,7 +68,7 @@ impl Proofs {
                         advice: "store an RSA certificate and its unencrypted key in it, as PEM".to_owned(),
                     }
                 })?;
-                let now = Timestamp::now();
+                let now = crate::clock::system_now();
                 Ok(Proof::Assertion(signer.sign(&self.config.client_id, &self.token_endpoint, now)))
             }
         }

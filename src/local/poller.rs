@@ -12,7 +12,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
     DeleteMessageBatchRequestEntry, Message, MessageAttributeValue, MessageSystemAttributeName,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -83,7 +83,7 @@ impl Poller {
         let timeout = SignedDuration::try_from(self.function_timeout).unwrap_or(SignedDuration::MAX);
         let invocation = Invocation {
             id: Uuid::new_v4().to_string(),
-            deadline: Timestamp::now().saturating_add(timeout)?,
+            deadline: crate::clock::system_now().saturating_add(timeout)?,
         };
         let answer = handler(self.event(&messages).to_string(), invocation).await;
         let ids = messages.iter().filter_map(|message| message.message_id.as_deref()).collect::<Vec<_>>();

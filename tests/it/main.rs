@@ -1,15 +1,27 @@
-//! Everything that needs servers: one binary, a file a subject.
+//! Everything that needs servers or files of the tree: one binary, a file a subject.
 
 #![allow(clippy::unwrap_used, reason = "clippy.toml allows it in test functions, but not in what they share")]
+#![allow(clippy::disallowed_methods, reason = "tests may read the clock and their own environment")]
 
 mod command_line;
 mod commands;
+mod crash;
 mod credentials;
+mod direct;
+mod events;
+mod golden;
 mod graph_client;
+mod hostile;
 mod local_faults;
 mod local_graph;
 mod local_poller;
 mod made;
 mod refusals;
+mod rig;
 mod stub;
+mod template;
+mod tls;
+mod together;
+mod trail;
 mod verify;
+mod wire;

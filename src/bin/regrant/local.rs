@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use regrant::clock::Clock;
 use regrant::config::WorkerConfig;
 use regrant::local::aws::worker_aws;
@@ -97,7 +97,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
         |name: &str| settings.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
     let config = WorkerConfig::read(lookup)?;
     let worker = Worker::new(config, worker_aws(settings), Clock::default());
-    let started = Timestamp::now();
+    let started = regrant::clock::system_now();
     let settled = drive(&stack, &worker, &input, Duration::from_secs(arguments.timeout)).await;
     // What the trail says is shown even if driving failed half-way.
     let trail = outcome::read_trail(&stack.dynamodb.client(), AUDIT_TABLE).await?;
@@ -168,7 +168,7 @@ async fn drive(stack: &Stack, worker: &Worker, input: &Input, timeout: Duration)
 }
 
 fn invocation(timeout: Duration) -> anyhow::Result<Invocation> {
-    let deadline = Timestamp::now().checked_add(SignedDuration::try_from(timeout)?)?;
+    let deadline = regrant::clock::system_now().checked_add(SignedDuration::try_from(timeout)?)?;
     Ok(Invocation { id: uuid::Uuid::new_v4().to_string(), deadline })
 }
 

@@ -198,7 +198,7 @@ async fn serve(world: Arc<Mutex<World>>, request: Request<Incoming>) -> Result<R
     let body = Limited::new(body, MOST_BYTES).collect().await.map_err(|_| Cut)?.to_bytes();
     let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let call = Call {
-        at: Timestamp::now(),
+        at: crate::clock::system_now(),
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().map(str::to_owned),
         content_type: header(CONTENT_TYPE.as_str()).unwrap_or_default(),

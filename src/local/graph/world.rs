@@ -38,7 +38,7 @@ impl World {
     }
 
     pub fn now(&self) -> Timestamp {
-        Timestamp::now() + self.ahead
+        crate::clock::system_now() + self.ahead
     }
 
     /// The object as it is now: a delivery that is due has ended.
