@@ -31,6 +31,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The calls are small; the SDK's three attempts then end within an invocation.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// A person at a terminal may be far from the region and behind a slow line: a page of a table is 1 MB.
+const PATIENT_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+const PATIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The AWS configuration, loaded once a process when first asked for. Clones share it.
 #[derive(Clone, Default)]
 pub struct Aws {
@@ -41,6 +45,15 @@ impl Aws {
     /// Nothing is read or connected here.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// For a person at a terminal: as [`Aws::new`], with more patience for each call. Loads the configuration.
+    pub async fn patient() -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(PATIENT_CONNECT_TIMEOUT)
+            .operation_attempt_timeout(PATIENT_ATTEMPT_TIMEOUT)
+            .build();
+        Self::from_config(load().await.into_builder().timeout_config(timeouts).build())
     }
 
     /// Uses `config` as it is: its timeouts and HTTP client too.
@@ -152,4 +165,18 @@ where
     let code = error.as_service_error().and_then(|error| error.code()).unwrap_or("no code");
     let id = error.request_id().unwrap_or("none");
     cut(&redact(&format!("HTTP {status}, `{code}`, request id {id}")), 512)
+}
+
+/// An error and what caused it, outermost first, nothing said twice.
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = cause.source();
+    }
+    text
 }

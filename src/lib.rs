@@ -29,4 +29,5 @@ pub mod render;
 pub mod reporter;
 pub mod reporting;
 pub mod reprocess;
+pub mod verify;
 pub mod worker;

@@ -5,8 +5,10 @@
 
 pub mod answer;
 pub mod chain;
+pub mod copied;
 pub mod decide;
 pub mod outcome;
+pub mod overview;
 pub mod pace;
 #[cfg(test)]
 mod past;

@@ -89,6 +89,15 @@ impl Target {
     pub fn key(&self, tenant: &Guid) -> String {
         format!("{tenant}#{}#{}", self.kind.as_str(), self.id)
     }
+
+    /// The target that has this key; `None` for a rejected message's key.
+    pub fn of_key(tenant: &Guid, key: &str) -> Option<Self> {
+        let (kind, id) = key.strip_prefix(tenant.as_str())?.strip_prefix('#')?.split_once('#')?;
+        let kind = [TargetKind::Assignment, TargetKind::AssignmentRequest]
+            .into_iter()
+            .find(|known| known.as_str() == kind)?;
+        Some(Self { kind, id: Guid::parse(id).ok()? })
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

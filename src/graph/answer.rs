@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 
 use crate::domain::redact::{cut, redact, redact_known};
@@ -125,7 +125,16 @@ fn whole_secs(value: &str) -> Option<u64> {
 }
 
 fn secs_until(value: &str, now: Timestamp) -> Option<u64> {
-    static PARSER: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
-    let at = PARSER.parse_timestamp(value).ok()?;
+    let at = http_date(value)?;
     Some(u64::try_from(at.duration_since(now).as_millis()).unwrap_or(0).div_ceil(1000))
+}
+
+fn http_date(value: &str) -> Option<Timestamp> {
+    static PARSER: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
+    PARSER.parse_timestamp(value).ok()
+}
+
+/// `Date`: the server's clock, in whole seconds.
+pub(super) fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    http_date(headers.get(DATE)?.to_str().ok()?.trim())
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use tokio::time::Instant;
 
-use super::answer::{Fault, header, retry_after};
+use super::answer::{Fault, date, header, retry_after};
 use super::http::{LazyClient, read, reason};
 use super::path::{expansion, object_path, reprocess_path};
 use super::sight;
@@ -50,6 +51,12 @@ impl GraphClient {
     /// token endpoint.
     pub async fn token(&self) -> Result<Token, TokenError> {
         self.tokens.token().await
+    }
+
+    /// Graph's clock, as any answer tells it, also one that refuses; `None` if none came within `timeout`.
+    pub async fn server_time(&self, timeout: Duration) -> Option<Timestamp> {
+        let call = self.http.get().ok()?.get(self.endpoint.clone()).timeout(timeout);
+        date(call.send().await.ok()?.headers())
     }
 
     /// A token other than `refused`, which Graph answered with 401.

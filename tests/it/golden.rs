@@ -93,8 +93,8 @@ fn changed_inserted_removed_and_reordered_records_are_found() {
         [Finding::Changed(3)]
     );
     assert_eq!(found(&|links| links[2].hash = GENESIS.to_owned()), [Finding::Changed(3), Finding::Broken(4)]);
-    assert_eq!(found(&|links| drop(links.remove(2))), [Finding::Missing(3)]);
-    assert_eq!(found(&|links| drop(links.remove(0))), [Finding::Missing(1)]);
+    assert_eq!(found(&|links| drop(links.remove(2))), [Finding::Missing { first: 3, last: 3 }]);
+    assert_eq!(found(&|links| drop(links.remove(0))), [Finding::Missing { first: 1, last: 1 }]);
     assert_eq!(found(&|links| links.insert(2, links[1].clone())), [Finding::OutOfOrder(2)]);
     assert!(found(&|links| links.swap(1, 2)).contains(&Finding::OutOfOrder(2)));
     // One record re-computed alone no longer fits what follows.

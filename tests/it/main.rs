@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "clippy.toml allows it in test functions, but not in what they share")]
 #![allow(clippy::disallowed_methods, reason = "tests may read the clock and their own environment")]
 
+mod command_line;
+mod commands;
 mod crash;
 mod credentials;
 mod direct;
@@ -14,14 +16,17 @@ mod kill_wire;
 mod local_faults;
 mod local_graph;
 mod local_poller;
+mod made;
 mod process;
 mod process_kill;
+mod refusals;
+mod report;
 mod rig;
 mod runtime_api;
-mod report;
 mod stub;
 mod template;
 mod tls;
 mod together;
 mod trail;
+mod verify;
 mod wire;

@@ -3,6 +3,9 @@
 //! A record is acknowledged only when it is durable. Its sequence number is its place in the order and the
 //! lock: two writers of the same number cannot both succeed. A crash leaves a whole record or none.
 
+pub mod chains;
+mod fault;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -19,6 +22,9 @@ use crate::domain::target::Guid;
 
 /// Far more than any target gathers (hourly attempts for years); a longer history is a fault, not a load.
 const LONGEST_HISTORY: usize = 50_000;
+
+/// How long a command waits for one history; a function has a deadline of its own.
+pub const READING_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Between two tries of one append; doubles up to `LONGEST_PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -69,6 +75,10 @@ impl Trail {
         &self.tenant
     }
 
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
     /// Everything stored under `key`, by strongly consistent reads, all pages, within `patience`.
     pub async fn history(&self, key: String, patience: Duration) -> Result<History, HistoryError> {
         let late = |_| HistoryError::Store(anyhow!("no answer in time"));
@@ -106,9 +116,7 @@ impl Trail {
                 .set_exclusive_start_key(start)
                 .send()
                 .await
-                .map_err(|error| {
-                    HistoryError::Store(anyhow!("reading {key} from `{}`: {}", self.table, describe(&error)))
-                })?;
+                .map_err(|error| HistoryError::Store(fault::explained(&error, &self.table)))?;
             for item in page.items() {
                 let link = link_of(item).with_context(|| format!("history of {key}"));
                 links.push(link.map_err(HistoryError::Unreadable)?);
