@@ -131,7 +131,9 @@ impl<'a> Run<'a> {
                 Step::Settled => return Ok(Then::Settled),
                 Step::PutOff(until) if self.halted => return Ok(Then::Halt(until)),
                 Step::PutOff(until) => return Ok(Then::PutOff(until)),
-                Step::Record(fact) => drop(self.record(fact).await?),
+                Step::Record(fact) => {
+                    self.record(fact).await?;
+                }
                 Step::Look => self.look().await?,
                 Step::Attempt(intent) => self.attempt(intent).await?,
             }
