@@ -204,7 +204,7 @@ async fn bad_settings_end_the_process_with_all_faults_named_at_once() {
         `GRAPH_TENANT_ID` must be a GUID in the 8-4-4-4-12 form, is \"contoso\"; \
         `GRAPH_CLIENT_ID` is not set; it must be a GUID in the 8-4-4-4-12 form; \
         `GRAPH_CREDENTIAL` `secret` needs exactly one of `GRAPH_SECRET_ID` and `GRAPH_CLIENT_SECRET`; \
-        `WINDOW` must be a whole number and `ms`, `s`, `m`, `h` or `d`, like `30s`, at most 365d, is \"soon\"; \
+        `WINDOW` must be a whole number and `ms`, `s`, `m`, `h` or `d`, like `30s`, from 1ms to 365d, is \"soon\"; \
         `CONCURRENCY` must be a whole number from 1 to 100, is \"0\"\n";
     assert_eq!(output, expected);
 }
