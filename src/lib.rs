@@ -25,7 +25,9 @@ pub mod config;
 pub mod local;
 pub mod payload;
 pub mod reject;
+#[cfg(feature = "render")]
 pub mod render;
+#[cfg(feature = "report")]
 pub mod reporter;
 pub mod reporting;
 pub mod reprocess;
