@@ -13,6 +13,7 @@ pub struct Built {
 /// benchmark.
 ///
 /// With `REGRANT_BENCH_BUILT` set to a folder, the `worker` and `bare` that are there are measured as they are.
+#[allow(clippy::disallowed_methods, reason = "the benchmark's own environment")]
 pub fn build() -> Built {
     if let Ok(folder) = std::env::var("REGRANT_BENCH_BUILT") {
         let folder = PathBuf::from(folder);
