@@ -2,7 +2,6 @@
 //!
 //! Makes no client: whoever talks to a service makes its own from [`Aws::config`].
 
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,13 +153,7 @@ where
     SdkError<E, HttpResponse>: RequestId,
 {
     let Some(status) = error.raw_response().map(|answer| answer.status().as_u16()) else {
-        let mut causes = Vec::new();
-        let mut cause: Option<&(dyn Error + 'static)> = error.source();
-        while let Some(error) = cause {
-            causes.push(error.to_string());
-            cause = error.source();
-        }
-        return cut(&redact(&format!("no answer: {}", causes.join(": "))), 512);
+        return cut(&redact(&format!("no answer: {}", causes(error))), 512);
     };
     let code = error.as_service_error().and_then(|error| error.code()).unwrap_or("no code");
     let id = error.request_id().unwrap_or("none");

@@ -1,14 +1,14 @@
-//! The one HTTP client for Graph and the token endpoint, built on first use; bounded reading; causes as text.
+//! The one HTTP client for Graph and the token endpoint, built on first use, and bounded reading.
 //!
 //! Never follows a redirect and never repeats a request of its own accord: a POST sent twice is two attempts.
 
-use std::error::Error;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::{Client, Response, Url};
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::aws::causes;
 use crate::domain::redact::{cut, redact_known};
 
 /// Longer than any healthy connection takes, and shorter than a call.
@@ -106,18 +106,4 @@ pub(super) fn reason(error: reqwest::Error, secrets: &[&str]) -> String {
     let text = causes(&error.without_url());
     let text = if timed_out && !text.contains("timed out") { format!("{text}: timed out") } else { text };
     cut(&redact_known(&text, secrets), MOST_REASON_BYTES)
-}
-
-/// An error and what caused it, outermost first, nothing said twice.
-pub(super) fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        next = cause.source();
-    }
-    text
 }

@@ -13,9 +13,8 @@ use secrecy::{ExposeSecret, SecretString};
 use super::answer::{MOST_CODE_BYTES, bounded};
 use super::assertion::Signer;
 use super::cloud::federation_audience;
-use super::http::causes;
 use super::token::TokenError;
-use crate::aws::Aws;
+use crate::aws::{Aws, causes};
 use crate::config::{CredentialConfig, GraphConfig};
 
 /// Exchanged at once; STS knows no shorter life than a minute, and five minutes are its default.
