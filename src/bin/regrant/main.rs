@@ -3,6 +3,11 @@
 mod cancel;
 mod completions;
 mod export;
+#[cfg(feature = "deployed")]
+mod function;
+#[cfg(not(feature = "deployed"))]
+#[path = "no_function.rs"]
+mod function;
 mod history;
 mod local;
 mod manifest;

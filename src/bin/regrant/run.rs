@@ -4,10 +4,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use aws_sdk_lambda::primitives::Blob;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
-use regrant::aws::{Aws, causes};
+use regrant::aws::Aws;
 use regrant::clock::Clock;
 use regrant::config::{TrailConfig, WorkerConfig};
 use regrant::domain::answer::{Answer, Status};
@@ -20,6 +19,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::function::invoke;
 use crate::output::{Out, counter};
 use crate::period::parse_duration;
 use crate::submit::lines::{Defaults, Lines};
@@ -33,8 +33,6 @@ const MOST_REQUESTS: usize = 100;
 const MOST_SKEW: Duration = Duration::from_secs(30);
 /// What the worker's code may take in this process.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// A function runs for 15 minutes at most.
-const INVOKE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// Between two readings of the trail.
 const POLL: Duration = Duration::from_secs(2);
 
@@ -141,27 +139,6 @@ fn refuse_skew(ours: Timestamp, theirs: Timestamp) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-/// The SDK may repeat the call: the requests carry their ids, so that each is still one.
-async fn invoke(aws: &Aws, function: &str, payload: String) -> anyhow::Result<Value> {
-    let config = aws.config().await;
-    let timeouts = config.timeout_config().cloned().unwrap_or_else(regrant::aws::timeouts).into_builder();
-    let timeouts = timeouts.operation_attempt_timeout(INVOKE_TIMEOUT).build();
-    let config = aws_sdk_lambda::config::Builder::from(config).timeout_config(timeouts).build();
-    let call = aws_sdk_lambda::Client::from_conf(config).invoke().function_name(function);
-    let answer = call.payload(Blob::new(payload.into_bytes())).send().await;
-    let answer = answer
-        .map_err(|error| anyhow::anyhow!("{}", causes(&error)))
-        .with_context(|| format!("invoking the function `{function}`"))?;
-    let body = answer.payload().map(|blob| String::from_utf8_lossy(blob.as_ref()).into_owned());
-    let body = body.unwrap_or_default();
-    if let Some(kind) = answer.function_error() {
-        let said = serde_json::from_str::<Value>(&body).ok();
-        let said = said.as_ref().and_then(|said| said.get("errorMessage")).and_then(Value::as_str);
-        bail!("the function `{function}` failed ({kind}): {}", plain(said.unwrap_or(&body)));
-    }
-    serde_json::from_str(&body).with_context(|| format!("the function `{function}` answered no JSON"))
 }
 
 /// Reads each target's history until its request is settled, or the time is over.
