@@ -255,3 +255,109 @@ fn is_canceled(fact: &Fact) -> bool {
 fn is_zero(number: &usize) -> bool {
     *number == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::past::{Past, at, guid, request, sight};
+    use super::super::record::PutOffWhy;
+    use super::super::target::TargetKind::{self, AssignmentRequest};
+    use super::*;
+
+    fn abandoned(why: AbandonWhy) -> Fact {
+        Fact::RequestAbandoned { why, state: None, http_status: None, error_code: None }
+    }
+
+    fn target() -> Target {
+        Target { kind: AssignmentRequest, id: guid(1) }
+    }
+
+    /// A repair of `r1`, settled by `fact` of `by`, whose records stem from the given message.
+    fn history(message: Option<&str>, by: &str, fact: Fact) -> Past {
+        let mut past = Past::new(AssignmentRequest);
+        let own = request(AssignmentRequest, "r1");
+        past.start(&own, at(0), 1, &sight("DeliveryFailed", Some(0)));
+        past.push(&request(AssignmentRequest, "r2"), at(1), Fact::RequestJoined {});
+        past.push(&request(AssignmentRequest, by), at(2), fact);
+        for record in &mut past.records {
+            if !record.request_id.as_str().starts_with("cancel") {
+                record.by.message_id = message.map(str::to_owned);
+            }
+        }
+        past
+    }
+
+    #[test]
+    fn who_tells_it_again() {
+        let rejected = || abandoned(AbandonWhy::Rejected);
+        let canceled = || abandoned(AbandonWhy::Canceled);
+        let cases = [
+            // The message that settled it came back.
+            (history(Some("m1"), "r1", rejected()), "r1", Some("m1"), true),
+            // Another message with the same id, another request of the repair, a direct question.
+            (history(Some("m1"), "r1", rejected()), "r1", Some("m2"), false),
+            (history(Some("m1"), "r1", rejected()), "r2", Some("m1"), false),
+            (history(Some("m1"), "r1", rejected()), "r1", None, false),
+            // A direct invocation settled it: its message, or its caller, comes back.
+            (history(None, "r1", rejected()), "r1", Some("m1"), true),
+            (history(None, "r1", rejected()), "r1", None, true),
+            (history(None, "r1", rejected()), "r2", Some("m2"), false),
+            // Canceled: every message that had part in it.
+            (history(Some("m1"), "cancel:1", canceled()), "r1", Some("m1"), true),
+            (history(Some("m1"), "cancel:1", canceled()), "r1", Some("m3"), false),
+            (history(None, "cancel:1", canceled()), "r1", Some("m1"), true),
+        ];
+        for (index, (past, id, message, expected)) in cases.into_iter().enumerate() {
+            let id = RequestId::parse(id).unwrap();
+            assert_eq!(is_to_be_told_again(&past.records, 3, &id, message), expected, "case {index}");
+        }
+    }
+
+    #[test]
+    fn cancellation_is_no_request_and_the_window_is_told_of_what_was_abandoned() {
+        let past = history(None, "cancel:1", abandoned(AbandonWhy::Canceled));
+        let event =
+            settled(&target(), &past.records, 3, |failed_at| failed_at + jiff::SignedDuration::from_secs(9));
+        let expected = format!(
+            r#"{{"tenantId":"{}","target":"assignmentRequest","id":"{}","repair":1,"seq":3,"at":"{}","requestId":"r1","requests":[{{"requestId":"r1"}},{{"requestId":"r2"}}],"reason":"canceled","attempts":1,"windowEnds":"{}"}}"#,
+            guid(7),
+            guid(1),
+            format_millis(at(2)),
+            format_millis(at(9)),
+        );
+        assert_eq!(event.unwrap().detail.to_json(), expected);
+        assert_eq!(settled(&target(), &past.records, 2, |at| at), None, "a record that settles nothing");
+    }
+
+    #[test]
+    fn request_that_opens_a_repair_near_its_end_stands_in_the_event() {
+        let own = request(AssignmentRequest, "r1");
+        let event = near_end(&guid(7), &own, &[], 1, Some("package"), at(5));
+        let expected = format!(
+            r#"{{"tenantId":"{}","target":"assignmentRequest","id":"{}","accessPackageId":"package","repair":1,"requestId":"r1","requests":[{{"requestId":"r1"}}],"attempts":0,"windowEnds":"{}"}}"#,
+            guid(7),
+            guid(1),
+            format_millis(at(5)),
+        );
+        assert_eq!(event.detail.to_json(), expected);
+    }
+
+    #[test]
+    fn thousands_of_requests_fit_into_what_an_event_may_hold() {
+        let mut past = Past::new(TargetKind::AssignmentRequest);
+        let own = request(TargetKind::AssignmentRequest, "r1");
+        past.push(&own, at(0), Fact::RequestReceived { why: PutOffWhy::Moving });
+        let first = past.records[0].clone();
+        for n in 2..=4001 {
+            let mut record = first.clone();
+            record.seq = n;
+            record.request_id = RequestId::parse(&format!("r{n}")).unwrap();
+            record.origin.as_mut().unwrap().ticket = Some("ü".repeat(128));
+            past.records.push(record);
+        }
+        let event = near_end(&guid(7), &own, &past.records, 1, None, at(5));
+        let json = event.detail.to_json();
+        assert!(json.len() < 256 * 1024, "{} bytes", json.len());
+        assert!(event.detail.requests.len() > 500);
+        assert_eq!(event.detail.requests.len() + event.detail.requests_left_out, 4001);
+    }
+}
