@@ -184,6 +184,23 @@ async fn canceled_repair_is_told_by_the_message_that_finds_it() {
     assert_eq!(told[0]["requests"].as_array().unwrap().len(), 1, "a cancellation asks for nothing");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn direct_request_is_answered_whatever_the_bus_does() {
+    let rig = Rig::start(WITH_BUS).await;
+    let targets = [0, 1].map(|_| put_failed(&rig, 1, |object| object.state = ObjectState::Denied));
+    for (target, replies) in [(&targets[0], vec![]), (&targets[1], vec![Reply::Hangs; 9])] {
+        rig.bus.then(replies);
+        let request: Value = serde_json::from_str(&asked(target, "r-1", "INC1")).unwrap();
+        let mut invocation = rig.invocation();
+        invocation.deadline = rig.clock.now() + Duration::from_secs(3);
+        let answer = rig.worker.handle(&request.to_string(), &invocation).await.unwrap();
+        assert_eq!(answer["results"][0]["status"], "skipped", "{answer}");
+    }
+    let told: Vec<_> = rig.bus.settled().into_iter().map(|told| told["id"].clone()).collect();
+    assert_eq!(told, [json!(targets[0].id)]);
+    assert_eq!(rig.queued().await, 0, "settled at once: nothing is left for the queue");
+}
+
 /// As `regrant cancel` records it.
 async fn cancel(rig: &Rig, target: &Target) {
     let trail = Trail::new(
