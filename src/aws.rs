@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
@@ -77,8 +78,15 @@ async fn load() -> SdkConfig {
         .http_client(http_client())
         .timeout_config(timeouts())
         .retry_config(RetryConfig::standard())
+        .stalled_stream_protection(no_stall_watch())
         .load()
         .await
+}
+
+/// The SDK watches the flow of each body, for downloads that take long. Ours are read whole within the timeout of
+/// one attempt, which ends a stall as well and costs nothing while there is none.
+pub fn no_stall_watch() -> StalledStreamProtectionConfig {
+    StalledStreamProtectionConfig::disabled()
 }
 
 /// Of every call of every AWS client.

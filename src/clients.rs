@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::bus::Bus;
 use crate::clock::{Clock, Deadline};
 use crate::domain::pace::{Policy, lease_until, unread_wait};
 use crate::domain::record::{Actor, By, Source};
 use crate::domain::target::Cloud;
 use crate::graph::GraphClient;
 use crate::queue::Queue;
+use crate::telling::Told;
 use crate::trail::Trail;
 
 /// A call must end, and be recorded, this long before the invocation does.
@@ -21,11 +23,17 @@ const SHORTEST_CALL: Duration = Duration::from_secs(1);
 /// Reading and appending may take all the time but this.
 const STORE_RESERVE: Duration = Duration::from_millis(300);
 
+/// What a direct invocation keeps for putting unfinished requests on the queue, and a little more.
+const DIRECT_RESERVE: Duration = Duration::from_millis(1600);
+
 /// What one process has: its clients, and what it knows beyond any one request.
 pub struct Clients {
     pub trail: Trail,
     pub graph: GraphClient,
     pub queue: Queue,
+    /// `None` where nobody wants to be told.
+    pub bus: Option<Bus>,
+    pub told: Told,
     pub policy: Policy,
     pub call_timeout: Duration,
     pub cloud: Cloud,
@@ -84,6 +92,17 @@ impl Delivery {
     /// How long reading or appending may take, tries and all.
     pub fn store_patience(&self) -> Duration {
         self.deadline.left_less(STORE_RESERVE)
+    }
+
+    /// How long telling others of a settled request may take: its answer is not given up for it.
+    pub fn time_for_telling(&self) -> Duration {
+        let reserve = if self.message_id.is_some() { STORE_RESERVE } else { DIRECT_RESERVE };
+        self.deadline.left_less(reserve)
+    }
+
+    /// How long telling others may take while a call to Graph, its answer and its record are still to come.
+    pub fn time_beside_a_call(&self, call_timeout: Duration) -> Duration {
+        self.deadline.left_less(call_timeout + CALL_RESERVE * 2)
     }
 
     /// How long one call to Graph may take; `None` if it could not end and be recorded in time.

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::clients::{Clients, Delivery};
 use crate::domain::answer::Answer;
 use crate::domain::chain::Head;
+use crate::domain::closing::newly_near;
 use crate::domain::decide::{Intent, Step, next_step};
 use crate::domain::outcome::{attempt_ended, is_misconfigured, outcome, pause_after};
 use crate::domain::pace::Circumstances;
@@ -25,6 +26,7 @@ use crate::domain::state::State;
 use crate::domain::target::Guid;
 use crate::graph::{LookAnswer, Token, reprocess_path};
 use crate::telemetry;
+use crate::telling::Telling;
 use crate::trail::{AppendError, HistoryError};
 
 /// How often a lost race is decided again before the message is left to a later delivery.
@@ -75,8 +77,13 @@ struct Run<'a> {
     delivery: &'a Delivery,
     key: String,
     head: Head,
+    /// The target's history, and what this run added to it.
+    records: Vec<Record>,
     state: State,
     seen: Option<Look>,
+    /// How many records this run made, and whether one of them settled the request.
+    recorded: u32,
+    settled_here: bool,
     conflicts: u32,
     halted: bool,
     /// A message drives this request on, whatever happens to this process.
@@ -105,8 +112,11 @@ impl<'a> Run<'a> {
             delivery,
             key: request.target.key(clients.trail.tenant()),
             head: Head::genesis(),
+            records: Vec::new(),
             state: State::new(request.target.kind),
             seen: None,
+            recorded: 0,
+            settled_here: false,
             conflicts: 0,
             halted: false,
             safe: delivery.message_id.is_some(),
@@ -121,13 +131,16 @@ impl<'a> Run<'a> {
         if then != Then::Settled {
             self.make_safe().await?;
         }
+        self.tell_end().await;
         Ok(Done { then, answer: Answer::of(self.request, &self.state) })
     }
 
     async fn drive(&mut self) -> Result<Then, Stop> {
         self.load().await?;
         for _ in 0..MOST_STEPS {
-            match next_step(&self.state, self.seen.as_ref(), &self.circumstances()) {
+            let step = next_step(&self.state, self.seen.as_ref(), &self.circumstances());
+            self.tell_near_end(&step).await;
+            match step {
                 Step::Settled => return Ok(Then::Settled),
                 Step::PutOff(until) if self.halted => return Ok(Then::Halt(until)),
                 Step::PutOff(until) => return Ok(Then::PutOff(until)),
@@ -143,7 +156,7 @@ impl<'a> Run<'a> {
     }
 
     /// Reads the history anew and forgets what was seen: it is older than the records now read.
-    async fn load(&mut self) -> Result<Vec<Record>, Stop> {
+    async fn load(&mut self) -> Result<(), Stop> {
         let patience = self.delivery.store_patience();
         let history = match self.clients.trail.history(self.key.clone(), patience).await {
             Ok(history) => history,
@@ -155,8 +168,41 @@ impl<'a> Run<'a> {
         };
         self.head = history.head;
         self.state = State::fold(self.request.target.kind, &history.records);
+        self.records = history.records;
         self.seen = None;
-        Ok(history.records)
+        Ok(())
+    }
+
+    /// Before anything is recorded that would show the next delivery that the window's end was near already.
+    async fn tell_near_end(&self, step: &Step) {
+        match step {
+            Step::Settled | Step::Look => return,
+            Step::Record(fact) if fact.settles(self.request.target.kind) => return,
+            Step::Record(_) | Step::Attempt(_) | Step::PutOff(_) => {}
+        }
+        let sight = match &self.seen {
+            Some(Look::Seen(sight)) => Some(sight),
+            _ => None,
+        };
+        let near = newly_near(self.state.repair.as_ref(), sight, &self.circumstances());
+        if let Some(window_ends) = near {
+            let package = sight.and_then(|sight| sight.access_package_id.as_deref());
+            self.telling().near_end(self.state.current_repair(), package, window_ends).await;
+        }
+    }
+
+    /// After everything else that this delivery does for the request.
+    async fn tell_end(&self) {
+        match self.state.ending(&self.request.request_id) {
+            Some(ending) => self.telling().settled(ending.seq, self.settled_here).await,
+            None if self.recorded == 0 => self.telling().nothing_recorded(),
+            None => {}
+        }
+    }
+
+    fn telling(&self) -> Telling<'_> {
+        let Self { clients, request, delivery, records, .. } = self;
+        Telling { clients, request, delivery, records }
     }
 
     async fn look(&mut self) -> Result<(), Stop> {
@@ -277,12 +323,14 @@ impl<'a> Run<'a> {
 
     /// Appends a fact to the repair at hand.
     async fn record(&mut self, fact: Fact) -> Result<Recorded, Stop> {
-        if !fact.settles(self.request.target.kind) {
+        let settles = fact.settles(self.request.target.kind);
+        if !settles {
             self.make_safe().await.map_err(Stop::NotTaken)?;
         }
         match self.append(fact, self.state.current_repair()).await {
             Ok(record) => {
-                self.state.apply(&record);
+                self.keep(record);
+                self.settled_here |= settles;
                 Ok(Recorded::Stored)
             }
             Err(AppendError::Conflict) => {
@@ -290,7 +338,7 @@ impl<'a> Run<'a> {
                 if self.conflicts > MOST_CONFLICTS {
                     return Err(Stop::Then(Then::PutOff(self.later())));
                 }
-                self.load().await.map(|_| Recorded::LostRace)
+                self.load().await.map(|()| Recorded::LostRace)
             }
             Err(AppendError::Store(error)) => Err(self.no_table(&error)),
         }
@@ -302,17 +350,23 @@ impl<'a> Run<'a> {
         while !self.delivery.store_patience().is_zero() {
             match self.append(Fact::AttemptEnded(Box::new(ended.clone())), repair).await {
                 Ok(record) => {
-                    self.state.apply(&record);
+                    self.keep(record);
                     return Ok(());
                 }
                 Err(AppendError::Conflict) => {
-                    let records = self.load().await?;
-                    ended.late = records.iter().any(|record| closes(record, &ended.client_request_id));
+                    self.load().await?;
+                    ended.late = self.records.iter().any(|record| closes(record, &ended.client_request_id));
                 }
                 Err(AppendError::Store(error)) => return Err(self.no_table(&error)),
             }
         }
         Err(Stop::Then(Then::OutOfTime))
+    }
+
+    fn keep(&mut self, record: Record) {
+        self.state.apply(&record);
+        self.records.push(record);
+        self.recorded += 1;
     }
 
     async fn append(&mut self, fact: Fact, repair: u64) -> Result<Record, AppendError> {

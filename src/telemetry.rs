@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use anyhow::anyhow;
+use jiff::Timestamp;
 use metrics::{counter, histogram};
 use metrics_cloudwatch_embedded::{Builder, Collector};
 use tracing::level_filters::LevelFilter;
@@ -129,6 +130,29 @@ pub fn no_table(request_id: &str, error: &anyhow::Error) {
 pub fn message_rejected(message_id: &str, error: &str) {
     count("MessagesRejected");
     warn!(message.id = message_id, error, "not a request");
+}
+
+/// A repair settled, in this process.
+pub fn settled(request: &Request) {
+    count("Settled");
+    debug!(target.id = %request.target.id, request.id = %request.request_id, "settled");
+}
+
+/// Somebody may want to repair it by hand while Graph still takes it.
+pub fn window_closing(request: &Request, window_ends: Timestamp) {
+    count("WindowClosing");
+    warn!(target.id = %request.target.id, request.id = %request.request_id, window_ends = %window_ends, "not settled, and its window ends soon");
+}
+
+/// `kind` is the event's `detail-type`. Nothing else comes of it.
+pub fn event_failed(request: &Request, kind: &str, error: &anyhow::Error) {
+    count("EventsFailed");
+    warn!(target.id = %request.target.id, request.id = %request.request_id, kind, "an event was not put: {error:#}");
+}
+
+pub fn received_often(request: &Request, receive_count: u32) {
+    count("ReceivedOften");
+    warn!(target.id = %request.target.id, request.id = %request.request_id, receive_count, "received often, and nothing was recorded for long");
 }
 
 /// A message stays in the queue.

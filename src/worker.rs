@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::aws::Aws;
 use crate::batch::{Ended, Halt, Task, run_all};
+use crate::bus::Bus;
 use crate::clients::{Clients, Delivery, Pause};
 use crate::clock::{Clock, Deadline};
 use crate::config::WorkerConfig;
@@ -22,6 +23,7 @@ use crate::queue::{LONGEST_VISIBILITY, PutOff, Queue};
 use crate::reject::reject;
 use crate::reprocess::{Done, NotTaken, Then, hand_over, reprocess};
 use crate::telemetry;
+use crate::telling::Told;
 use crate::trail::Trail;
 
 /// SQS counts a message's 12 hours from its receipt, which was some time before we saw it.
@@ -68,6 +70,8 @@ impl Worker {
         let clients = Clients {
             trail: Trail::new(aws.clone(), config.audit_table, graph.tenant_id.clone()),
             queue: Queue::new(aws.clone(), config.queue_url),
+            bus: config.event_bus.map(|name| Bus::new(aws.clone(), name)),
+            told: Told::default(),
             cloud: graph.cloud,
             graph: GraphClient::new(graph, config.call_timeout, aws),
             policy: config.policy,

@@ -32,6 +32,8 @@ pub struct WorkerConfig {
     pub call_timeout: Duration,
     /// Requests under way at once, 1 to 100.
     pub concurrency: usize,
+    /// The EventBridge bus that is told what settles, by name or ARN.
+    pub event_bus: Option<String>,
     /// The name under which records are signed: Lambda's name of the function, or the program's.
     pub function: String,
 }
@@ -93,6 +95,7 @@ struct Settings<L> {
 }
 
 const GUID_RULE: &str = "a GUID in the 8-4-4-4-12 form";
+const BUS_RULE: &str = "the name of an EventBridge bus, 1 to 256 of `A-Za-z0-9._/-`, or its ARN (`arn:aws:events:…:event-bus/…`)";
 const DURATION_RULE: &str = "a whole number and `ms`, `s`, `m`, `h` or `d`, like `30s`, from 1ms to 365d";
 /// A wait of nothing would be a loop without rest.
 const SHORTEST_DURATION: Duration = Duration::from_millis(1);
@@ -119,6 +122,7 @@ impl<L: Fn(&str) -> Option<String>> Settings<L> {
         let concurrency = self.optional("CONCURRENCY", "a whole number from 1 to 100", 10, |text| {
             text.parse().ok().filter(|number| (1..=100).contains(number))
         });
+        let event_bus = self.optional("EVENT_BUS", BUS_RULE, None, |text| event_bus(text).map(Some));
         let function = self.optional("AWS_LAMBDA_FUNCTION_NAME", "a text", "worker".to_owned(), |text| {
             Some(text.to_owned())
         });
@@ -130,6 +134,7 @@ impl<L: Fn(&str) -> Option<String>> Settings<L> {
             policy: policy?,
             call_timeout: call_timeout?,
             concurrency: concurrency?,
+            event_bus: event_bus?,
             function: function?,
         })
     }
@@ -280,6 +285,23 @@ impl<L: Fn(&str) -> Option<String>> Settings<L> {
 fn table_name(text: &str) -> Option<String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     ((3..=255).contains(&text.len()) && text.bytes().all(allowed)).then(|| text.to_owned())
+}
+
+/// A bus's name, or `arn:{partition}:events:{region}:{account}:event-bus/{name}`.
+fn event_bus(text: &str) -> Option<String> {
+    let name = match text.split(':').collect::<Vec<_>>()[..] {
+        [name] => name,
+        ["arn", partition, "events", region, account, resource] => {
+            let known = partition.starts_with("aws")
+                && !region.is_empty()
+                && account.len() == 12
+                && account.bytes().all(|byte| byte.is_ascii_digit());
+            resource.strip_prefix("event-bus/").filter(|_| known)?
+        }
+        _ => return None,
+    };
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte);
+    ((1..=256).contains(&name.len()) && name.bytes().all(allowed)).then(|| text.to_owned())
 }
 
 /// First-in-first-out queues are refused: a message that waits for hours would hold up its whole group.

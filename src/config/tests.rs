@@ -66,6 +66,10 @@ fn each_wrong_value_is_refused_with_its_rule() {
         ("GIVE_UP_AFTER", "99999999999999999999d"),
         ("CALL_TIMEOUT", "366d"),
         ("CONCURRENCY", "101"),
+        ("EVENT_BUS", "itsm bus"),
+        ("EVENT_BUS", "arn:aws:sns:eu-west-1:000000000000:itsm"),
+        ("EVENT_BUS", "arn:aws:events:eu-west-1:000000000000:rule/itsm"),
+        ("EVENT_BUS", "arn:aws:events:eu-west-1:0:event-bus/itsm"),
     ] {
         let fault = fault(&[(name, value)]);
         assert!(fault.starts_with(&format!("`{name}` must be ")), "{name}={value}: {fault}");
@@ -91,6 +95,20 @@ fn credential_and_secret_settings_must_agree() {
         let config = read(&changes);
         assert_eq!(config.is_ok(), usable, "{changes:?}");
         assert!(!format!("{config:?}").contains("canary"));
+    }
+}
+
+#[test]
+fn event_bus_is_a_name_or_an_arn_or_absent() {
+    assert_eq!(read(&[]).unwrap().event_bus, None);
+    assert_eq!(read(&[("EVENT_BUS", "")]).unwrap().event_bus, None);
+    for bus in [
+        "default",
+        "aws.partner/example.com/itsm",
+        "arn:aws:events:eu-west-1:000000000000:event-bus/itsm",
+        "arn:aws-us-gov:events:us-gov-west-1:000000000000:event-bus/default",
+    ] {
+        assert_eq!(read(&[("EVENT_BUS", bus)]).unwrap().event_bus.as_deref(), Some(bus));
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::closing::newly_near;
 use super::pace::{Circumstances, DAY, LONGEST_RETRY_AFTER, after, since};
 use super::record::{
     AbandonWhy, AttemptEnded, Before, DeliveryObserved, Evidence, Fact, Outcome, PutOffWhy, SkipWhy, Verdict,
@@ -112,7 +113,7 @@ fn standing(kind: TargetKind, state: &str) -> Standing {
 }
 
 /// `None` for a state that is not an end: moving, or unknown to us (Graph's enumerations may grow).
-fn verdict(state: &str) -> Option<Verdict> {
+pub(super) fn verdict(state: &str) -> Option<Verdict> {
     const ENDS: [(&str, Verdict); 6] = [
         ("delivered", Verdict::Delivered),
         ("partiallyDelivered", Verdict::PartiallyDelivered),
@@ -309,8 +310,15 @@ fn moving(repair: Option<&Repair>, sight: &Sight, at: &Circumstances<'_>) -> Ste
     heartbeat_or(Step::PutOff(after(at.now, at.watch_wait(since))), repair, sight, at)
 }
 
+/// A heartbeat is also due where it is the first to know that the window's end is near: no other record would
+/// remember that others have been told.
 fn heartbeat_or(step: Step, repair: &Repair, sight: &Sight, at: &Circumstances<'_>) -> Step {
-    if since(repair.last_at, at.now) < HEARTBEAT { step } else { Step::Record(pending(repair, sight)) }
+    let known = repair.failed_at().is_some();
+    let newly_near = known && newly_near(Some(repair), Some(sight), at).is_some();
+    match newly_near || since(repair.last_at, at.now) >= HEARTBEAT {
+        true => Step::Record(pending(repair, sight)),
+        false => step,
+    }
 }
 
 fn pending(repair: &Repair, sight: &Sight) -> Fact {

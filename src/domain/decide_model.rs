@@ -139,7 +139,7 @@ impl World {
             let secs = self.now.duration_since(from).as_secs();
             limits.iter().filter(|limit| secs >= **limit).count()
         };
-        let window = |from: Timestamp| age(from, &[14 * DAYS, 15 * DAYS]);
+        let window = |from: Timestamp| age(from, &[12 * DAYS, 14 * DAYS, 15 * DAYS]);
         let repair = state.repair.as_ref().map(|repair| {
             let last = repair.attempts.last().map(|attempt| {
                 let ended = attempt.ended.as_ref();
@@ -157,7 +157,9 @@ impl World {
                 )
             });
             let taken = repair.attempts.iter().any(Attempt::was_taken);
-            let ages = (age(repair.first_at, &[7 * DAYS]), age(repair.last_at, &[21_600]));
+            let near_from = repair.failed_at().map(|failed_at| failed_at + Duration::from_secs(12 * 86_400));
+            let knows_near = near_from.is_some_and(|from| repair.last_at >= from);
+            let ages = (age(repair.first_at, &[7 * DAYS]), age(repair.last_at, &[21_600]), knows_near);
             (
                 ages,
                 last,

@@ -518,3 +518,23 @@ fn without_a_token_a_request_is_received_and_never_given_up() {
     assert_eq!(next("none", 0), "received unavailable");
     assert_eq!(next("received", 8 * 86_400), format!("put off to {}", 8 * 86_400 + 30));
 }
+
+#[test]
+fn the_first_look_near_the_windows_end_leaves_a_heartbeat() {
+    const NEAR: i64 = 12 * 86_400 - 1000;
+    for (last, now, expected) in [
+        (NEAR - 600, NEAR - 60, "put off to 1039340"),
+        (NEAR - 600, NEAR, "pending 1 Delivering"),
+        (NEAR, NEAR + 600, "put off to 1040000"),
+    ] {
+        let mut past = past(REQUEST, "accepted");
+        let own = request(REQUEST, "a");
+        let pending =
+            Fact::DeliveryPending { attempt: Some(1), state: "Delivering".to_owned(), status: None };
+        past.push(&own, at(last), pending);
+        let (state, policy) = (past.state(), Policy::default());
+        let look = Look::Seen(sight("Delivering", None));
+        let step = next_step(&state, Some(&look), &circumstances(&own, at(now), &policy));
+        assert_eq!(short(&step), expected, "last record at {last}, now {now}");
+    }
+}

@@ -5,8 +5,10 @@
 
 pub mod answer;
 pub mod chain;
+pub mod closing;
 pub mod copied;
 pub mod decide;
+pub mod event;
 pub mod outcome;
 pub mod overview;
 pub mod pace;

@@ -113,9 +113,7 @@ impl Overview {
 
     /// When Graph stops taking the target of the open repair; `None` if it does not, or is not known.
     pub fn window_ends(&self, window: Duration) -> Option<Timestamp> {
-        let last = self.state.repair.as_ref()?.attempts.last()?;
-        let observed = last.observed.as_ref().and_then(|observed| observed.completed_at);
-        let completed_at = observed.or(last.before.completed_at)?;
+        let completed_at = self.state.repair.as_ref()?.failed_at()?;
         (self.target.kind == TargetKind::AssignmentRequest).then(|| after(completed_at, window))
     }
 

@@ -330,11 +330,17 @@ impl Record {
         struct Versioned {
             v: u64,
         }
+        let malformed = match serde_json::from_str::<Self>(text) {
+            Ok(record) if record.v == VERSION => return Ok(record),
+            Ok(record) => return Err(RecordError::Version(record.v.into())),
+            Err(error) => error,
+        };
+        // Another version need not look like a record of ours: its number tells more than what is missing.
         let versioned = serde_json::from_str::<Versioned>(text).map_err(RecordError::Malformed)?;
         if versioned.v != u64::from(VERSION) {
             return Err(RecordError::Version(versioned.v));
         }
-        serde_json::from_str(text).map_err(RecordError::Malformed)
+        Err(RecordError::Malformed(malformed))
     }
 }
 

@@ -183,6 +183,13 @@ impl Repair {
         u32::try_from(self.attempts.iter().filter(counts).count()).unwrap_or(u32::MAX)
     }
 
+    /// When the target was last known to be completed without success; `None` where the trail does not say.
+    pub fn failed_at(&self) -> Option<Timestamp> {
+        let last = self.attempts.last()?;
+        let observed = last.observed.as_ref().and_then(|observed| observed.completed_at);
+        observed.or(last.before.completed_at)
+    }
+
     fn note(&mut self, record: &Record) {
         match &record.fact {
             Fact::AttemptStarted(started) => self.attempts.push(Attempt {

@@ -5,7 +5,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
-use crate::aws::{Aws, http_client, timeouts};
+use crate::aws::{Aws, http_client, no_stall_watch, timeouts};
 
 /// The region that the embedded servers say they are in.
 pub const REGION: &str = "eu-west-1";
@@ -29,6 +29,7 @@ pub fn worker_aws(settings: Vec<(&'static str, String)>) -> Aws {
         .http_client(http_client())
         .timeout_config(timeouts())
         .retry_config(RetryConfig::standard())
+        .stalled_stream_protection(no_stall_watch())
         .service_config(Endpoints(settings));
     Aws::from_config(config.build())
 }

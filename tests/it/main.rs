@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "clippy.toml allows it in test functions, but not in what they share")]
 #![allow(clippy::disallowed_methods, reason = "tests may read the clock and their own environment")]
 
+mod bus;
 mod command_line;
 mod commands;
 mod crash;
 mod credentials;
 mod direct;
 mod events;
+mod fake_bus;
 mod golden;
 mod graph_client;
 mod hostile;

@@ -19,11 +19,14 @@ use regrant::local::{AUDIT_TABLE, Options, Stack};
 use regrant::worker::{Invocation, Worker};
 use serde_json::{Value, json};
 
+use crate::fake_bus::FakeBus;
 use crate::wire::{Call, Watch, Wire};
 
 pub struct Rig {
     pub stack: Stack,
     pub wire: Wire,
+    /// Told nothing unless `EVENT_BUS` is set.
+    pub bus: FakeBus,
     pub clock: Clock,
     pub worker: Worker,
     settings: Vec<(&'static str, String)>,
@@ -46,16 +49,19 @@ impl Rig {
         let stack = Stack::start(&Options::default()).await.unwrap();
         let early = Arc::new(Mutex::new(Vec::new()));
         let watch = watch_intents(&stack, &early);
+        let bus = FakeBus::start(stack.dynamodb.client()).await;
         let servers = [
             ("dynamodb", stack.dynamodb.url.as_str()),
             ("sqs", &stack.sqs.url),
             ("graph", stack.graph.url()),
+            ("events", &bus.url),
         ];
         let wire = Wire::before(&servers, watch).await;
         let mut settings: Vec<_> = changes.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         settings.extend([
             ("AWS_ENDPOINT_URL_DYNAMODB", wire.url("dynamodb")),
             ("AWS_ENDPOINT_URL_SQS", wire.url("sqs")),
+            ("AWS_ENDPOINT_URL_EVENTBRIDGE", wire.url("events")),
             ("QUEUE_URL", stack.sqs.queue_url.replace(&stack.sqs.url, &wire.url("sqs"))),
             ("GRAPH_ENDPOINT", wire.url("graph")),
             ("GRAPH_AUTHORITY", wire.url("graph")),
@@ -65,7 +71,7 @@ impl Rig {
         settings.extend(stack.environment().into_iter().filter(|(name, _)| !production.contains(name)));
         let clock = Clock::default();
         let worker = new_worker(&settings, &clock);
-        Self { stack, wire, clock, worker, settings, early, handles: HashMap::new() }
+        Self { stack, wire, bus, clock, worker, settings, early, handles: HashMap::new() }
     }
 
     /// A new process: nothing of the old one's memory is left.
@@ -269,7 +275,7 @@ fn receipt_handles(payload: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-async fn chains(table: &aws_sdk_dynamodb::Client) -> BTreeMap<String, Vec<Link>> {
+pub async fn chains(table: &aws_sdk_dynamodb::Client) -> BTreeMap<String, Vec<Link>> {
     let mut chains: BTreeMap<String, Vec<Link>> = BTreeMap::new();
     let mut pages =
         table.scan().table_name(AUDIT_TABLE).consistent_read(true).into_paginator().items().send();
