@@ -4,6 +4,7 @@
 
 mod alarms;
 mod broken;
+mod broken_rights;
 mod queues;
 mod rights;
 mod settings;

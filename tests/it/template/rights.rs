@@ -6,14 +6,18 @@ use serde_json::{Value, json};
 
 use super::{Faults, Template, list, named, texts};
 
-/// What could change, overwrite or remove a record. Nobody is given it.
-const NEVER: [&str; 6] = [
+/// What could change, overwrite or remove a record, or let somebody do so. Nobody is given it.
+const NEVER: [&str; 10] = [
     "dynamodb:BatchWriteItem",
     "dynamodb:DeleteItem",
+    "dynamodb:DeleteTable",
     "dynamodb:PartiQLDelete",
     "dynamodb:PartiQLUpdate",
     "dynamodb:PutItem",
+    "dynamodb:PutResourcePolicy",
     "dynamodb:UpdateItem",
+    "dynamodb:UpdateTable",
+    "dynamodb:UpdateTimeToLive",
 ];
 
 /// Who may do what with the trail. Whoever is not listed may do nothing with it.
@@ -23,7 +27,10 @@ const TRAIL: [(&str, &[&str]); 6] = [
     ("ReportRole", &["dynamodb:Query"]),
     ("ReaderPolicy", &["dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:Query", "dynamodb:Scan"]),
     ("OperatorPolicy", &["dynamodb:PartiQLInsert", "dynamodb:Query"]),
-    ("DoctorPolicy", &["dynamodb:DescribeContinuousBackups", "dynamodb:DescribeTable"]),
+    (
+        "DoctorPolicy",
+        &["dynamodb:DescribeContinuousBackups", "dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive"],
+    ),
 ];
 
 /// Actions that know no resource. The first is narrowed by its conditions, the second only lists.

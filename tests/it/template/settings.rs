@@ -10,7 +10,7 @@ use regrant::config::{ConfigError, ReportConfig, WorkerConfig};
 use super::{Faults, Template};
 
 /// What the sweep knows, and whether it needs it.
-const SWEEP: [(&str, bool); 15] = [
+const SWEEP: [(&str, bool); 18] = [
     ("AUDIT_TABLE", true),
     ("QUEUE_URL", true),
     ("GRAPH_TENANT_ID", true),
@@ -23,6 +23,9 @@ const SWEEP: [(&str, bool); 15] = [
     ("GRAPH_AUTHORITY", false),
     ("MAX_ATTEMPTS", false),
     ("WINDOW", false),
+    ("CHECK_AFTER", false),
+    ("RETRY_AFTER", false),
+    ("GIVE_UP_AFTER", false),
     ("CALL_TIMEOUT", false),
     ("SWEEP_PACKAGES", false),
     ("SWEEP_LIMIT", false),
