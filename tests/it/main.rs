@@ -9,6 +9,7 @@ mod crash;
 mod credentials;
 mod direct;
 mod events;
+mod federate;
 mod golden;
 mod graph_client;
 mod hostile;
