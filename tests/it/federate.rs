@@ -32,7 +32,7 @@ struct Bench {
 
 impl Bench {
     fn new(name: &str) -> Self {
-        let calls = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("federate-{name}"));
+        let calls = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("federate-{name}.calls"));
         fs::write(&calls, "").unwrap();
         Self { calls }
     }
