@@ -25,7 +25,16 @@ const TRAIL: [(&str, &[&str]); 6] = [
     ("WorkerRole", &["dynamodb:PartiQLInsert", "dynamodb:Query"]),
     ("SweepRole", &["dynamodb:PartiQLInsert", "dynamodb:Query"]),
     ("ReportRole", &["dynamodb:Query"]),
-    ("ReaderPolicy", &["dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:Query", "dynamodb:Scan"]),
+    (
+        "ReaderPolicy",
+        &[
+            "dynamodb:BatchGetItem",
+            "dynamodb:DescribeTable",
+            "dynamodb:GetItem",
+            "dynamodb:Query",
+            "dynamodb:Scan",
+        ],
+    ),
     ("OperatorPolicy", &["dynamodb:PartiQLInsert", "dynamodb:Query"]),
     (
         "DoctorPolicy",
