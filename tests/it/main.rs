@@ -11,6 +11,7 @@ mod credentials;
 mod direct;
 mod events;
 mod fake_bus;
+mod federate;
 mod golden;
 mod graph_client;
 mod hostile;
