@@ -8,6 +8,8 @@ mod commands;
 mod crash;
 mod credentials;
 mod direct;
+mod doctor;
+mod doctor_aws;
 mod events;
 mod golden;
 mod graph_client;

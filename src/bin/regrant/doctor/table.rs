@@ -24,6 +24,10 @@ pub async fn check(client: &Client, table: &str) -> Vec<Finding> {
             // The other calls would only say it again.
             return vec![missing(table)];
         }
+        // Nor would they say more where nobody answers.
+        Err(error) if error.raw_response().is_none() => {
+            return vec![unanswered("table", "dynamodb:DescribeTable", &error)];
+        }
         Err(error) => vec![unanswered("table", "dynamodb:DescribeTable", &error)],
     };
     findings.push(match backups {
