@@ -177,6 +177,11 @@ impl Deployment {
         self.allowed.get_mut(role).unwrap().retain(|(allowed, _)| allowed != action);
     }
 
+    /// Takes a right from the machine's identity.
+    pub fn refuse(&mut self, operation: &'static str) {
+        self.refused.insert(operation);
+    }
+
     /// No secret, but AWS's own token as proof.
     pub fn federate(&mut self) {
         for (function, role) in [("worker", "Worker"), ("sweep", "Sweep")] {

@@ -10,6 +10,7 @@ mod credentials;
 mod direct;
 mod doctor;
 mod doctor_aws;
+mod doctor_faults;
 mod events;
 mod golden;
 mod graph_client;

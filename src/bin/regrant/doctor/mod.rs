@@ -77,6 +77,12 @@ pub struct Arguments {
     json: bool,
 }
 
+impl Arguments {
+    fn names_any(&self) -> bool {
+        self.worker.is_some() || self.sweep.is_some() || self.report.is_some()
+    }
+}
+
 pub async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     let findings = examine(&arguments).await;
     let mut out = Out::stdout();
@@ -110,9 +116,10 @@ fn judge(findings: &[Finding]) -> Ended {
     if count(findings, Level::Failed) > 0 {
         return Ended::Rejected;
     }
-    // Settings and identity are this machine's, not the deployment's.
+    // The others are about this machine, Entra and Graph.
+    const OF_DEPLOYMENT: [&str; 5] = ["function", "table", "rights", "queue", "source"];
     let of_deployment =
-        |finding: &&Finding| finding.check != "identity" && !finding.check.starts_with("settings.machine");
+        |finding: &&Finding| OF_DEPLOYMENT.iter().any(|subject| finding.check.starts_with(subject));
     if findings.iter().filter(of_deployment).any(|finding| finding.level == Level::Ok) {
         Ended::Well
     } else {
@@ -130,7 +137,7 @@ async fn examine(arguments: &Arguments) -> Vec<Finding> {
         Identity::None => (Vec::new(), Vec::new()),
         _ => functions(arguments, &aws).await,
     };
-    let (chosen, settings) = settings::check(setting, &functions);
+    let (chosen, settings) = settings::check(setting, arguments.names_any(), &functions);
     findings.extend(settings);
     findings.extend(described);
     if let Identity::None = identity {

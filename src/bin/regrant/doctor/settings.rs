@@ -31,10 +31,15 @@ pub struct Chosen {
     pub packages: Option<String>,
 }
 
-/// Judges this machine's settings, those of `functions`, and each against the first that is there.
-pub fn check(lookup: fn(&str) -> Option<String>, functions: &[Deployed]) -> (Chosen, Vec<Finding>) {
+/// Judges this machine's settings, those of `functions`, and each against the first that is there. `named`:
+/// functions were named, so that this machine needs no settings of its own.
+pub fn check(
+    lookup: fn(&str) -> Option<String>,
+    named: bool,
+    functions: &[Deployed],
+) -> (Chosen, Vec<Finding>) {
     let here = |name: &str| lookup(name).filter(|value| !value.is_empty());
-    let mut findings = vec![of_machine(here, functions)];
+    let mut findings = vec![of_machine(here, named)];
     findings.extend(functions.iter().flat_map(of_function));
     if let Some((first, others)) = functions.split_first() {
         let first_name = first.program.as_str();
@@ -63,11 +68,11 @@ pub fn check(lookup: fn(&str) -> Option<String>, functions: &[Deployed]) -> (Cho
     (chosen, findings)
 }
 
-fn of_machine(here: impl Fn(&str) -> Option<String>, functions: &[Deployed]) -> Finding {
+fn of_machine(here: impl Fn(&str) -> Option<String>, named: bool) -> Finding {
     const CHECK: &str = "settings.machine";
     let missing = OURS.into_iter().filter(|name| here(name).is_none()).collect::<Vec<_>>();
-    if missing.len() == OURS.len() && !functions.is_empty() {
-        let what = format!("{} are not set here; those of the functions are used", named(&missing));
+    if missing.len() == OURS.len() && named {
+        let what = format!("{} are not set here; those of the functions are used", quoted(&missing));
         return Finding::skipped(CHECK, what);
     }
     let mut faults = Vec::new();
@@ -146,7 +151,7 @@ fn of_function(function: &Deployed) -> Vec<Finding> {
     });
     let unknown = unknown.collect::<BTreeSet<_>>();
     if !unknown.is_empty() {
-        let what = format!("{program} does not know {}", named(&unknown.into_iter().collect::<Vec<_>>()));
+        let what = format!("{program} does not know {}", quoted(&unknown.into_iter().collect::<Vec<_>>()));
         findings.push(Finding::warning(
             format!("{check}.names"),
             what,
@@ -171,16 +176,14 @@ fn differences(
     first: impl Fn(&str) -> Option<String>,
 ) -> Option<Finding> {
     let differs = |name: &&str| match (settings(name), first(name)) {
-        (Some(one), Some(other)) => !one.eq_ignore_ascii_case(&other),
+        // Ids are stored in lower case.
+        (Some(one), Some(other)) if name.ends_with("_ID") => !one.eq_ignore_ascii_case(&other),
+        (Some(one), Some(other)) => one != other,
         _ => false,
     };
     let differing = SHARED.iter().filter(|name| differs(name)).map(|name| {
-        let quoted = |value: Option<String>| value.unwrap_or_default();
-        format!(
-            "`{name}` is `{}`, that of the {first_name} `{}`",
-            quoted(settings(name)),
-            quoted(first(name))
-        )
+        let (one, other) = (settings(name).unwrap_or_default(), first(name).unwrap_or_default());
+        format!("`{name}` is `{one}`, that of the {first_name} `{other}`")
     });
     let differing = differing.collect::<Vec<_>>();
     (!differing.is_empty()).then(|| {
@@ -192,6 +195,6 @@ fn differences(
     })
 }
 
-fn named(names: &[&str]) -> String {
+fn quoted(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
