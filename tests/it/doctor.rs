@@ -234,7 +234,16 @@ async fn federated_credential_is_tried_only_by_the_functions_own_role() {
     assert_eq!(not_ok(&ran), ["skipped graph", "skipped token"]);
     assert!(found["token"].1.contains("exists only inside the function"));
     assert_eq!((&*found["rights.worker.federation"].0, &*found["clock"].0), ("ok", "ok"));
-    assert!(!fake.take_log().contains(&"sts:GetWebIdentityToken".to_owned()));
+    assert!(
+        found["graph.sweep"]
+            .1
+            .starts_with("a dry run of `sweep` got a token, and Graph listed 4 failed requests")
+    );
+    let calls = |log: &[String], what: &str| log.iter().filter(|operation| *operation == what).count();
+    let log = fake.take_log();
+    assert_eq!((calls(&log, "sts:GetWebIdentityToken"), calls(&log, "lambda:InvokeFunction")), (0, 1));
+    doctor(&fake.machine(), &["doctor", "--worker", "worker"]);
+    assert_eq!(calls(&fake.take_log(), "lambda:InvokeFunction"), 0, "only with --sweep");
     let role = "arn:aws:sts::111122223333:assumed-role/Worker/someone";
     fake.deployment.lock().unwrap().caller = role.to_owned();
     let ran = doctor(&fake.machine(), &with(ALL, &["--json"]));
@@ -242,6 +251,37 @@ async fn federated_credential_is_tried_only_by_the_functions_own_role() {
         findings(&ran)["token"].1.starts_with("had by federation, with the function's settings"),
         "{ran:?}"
     );
+    fake.take_log();
+    for (harm, level, text) in [
+        (
+            json!({ "found": 2, "complete": false, "why": "Graph throttles" }),
+            "warning",
+            "not everything: Graph throttles",
+        ),
+        (json!({ "results": [] }), "failed", "does not answer as a sweep"),
+    ] {
+        fake.deployment.lock().unwrap().dry_run = Ok(harm);
+        let found = findings(&doctor(&fake.machine(), &with(ALL, &["--json"])));
+        assert!(found["graph.sweep"].0 == level && found["graph.sweep"].1.contains(text), "{found:#?}");
+    }
+    fake.deployment.lock().unwrap().dry_run = Err("nothing can be read: no token for Graph: AADSTS700213");
+    let ran = doctor(&fake.machine(), &with(ALL, &["--json"]));
+    let found = findings(&ran);
+    assert_eq!((ran.code, &*found["graph.sweep"].0), (3, "failed"));
+    assert!(found["graph.sweep"].1.contains("AADSTS700213. do what it says; in Entra"), "{ran:?}");
+    assert!(found["graph.sweep"].1.ends_with("this one's subject is arn:aws:iam::111122223333:role/Sweep"));
+    fake.deployment.lock().unwrap().refuse("lambda:InvokeFunction");
+    let found = findings(&doctor(&fake.machine(), &with(ALL, &["--json"])));
+    assert!(
+        found["graph.sweep"].0 == "warning"
+            && found["graph.sweep"].1.contains("may not `lambda:InvokeFunction`")
+    );
+    // Whatever has not a sweep's settings is never invoked.
+    fake.take_log();
+    fake.deployment.lock().unwrap().variables("sweep")["QUEUE_URL"] = json!("");
+    doctor(&fake.machine(), ALL);
+    assert_eq!(calls(&fake.take_log(), "lambda:InvokeFunction"), 0);
+    fake.deployment.lock().unwrap().variables("sweep")["QUEUE_URL"] = json!(format!("{}/1/q", fake.url));
     // Without the conditions' values IAM would say no.
     fake.deployment.lock().unwrap().variables("worker")["GRAPH_CLOUD"] = json!("usgov");
     let found = findings(&doctor(&fake.machine(), &with(ALL, &["--json"])));

@@ -41,6 +41,8 @@ pub struct Deployment {
     /// The code with which every call is refused.
     pub bad_credentials: Option<&'static str>,
     pub token: Result<Value, Value>,
+    /// What the sweep answers to a dry run, or its error.
+    pub dry_run: Result<Value, &'static str>,
     pub graph_status: u16,
     /// The access packages that may be listed; `None`: every request.
     pub reach: Option<Vec<&'static str>>,
@@ -157,6 +159,7 @@ impl Deployment {
             refused: BTreeSet::new(),
             bad_credentials: None,
             token: Ok(token),
+            dry_run: Ok(json!({ "found": 4, "undriven": 0, "sent": 0, "complete": true })),
             graph_status: 200,
             reach: None,
             without_top: false,
@@ -302,6 +305,7 @@ fn operation(method: &str, url: &Url, target: Option<&str>, body: &str) -> Strin
         ("GET", path) if path.starts_with("/2015-03-31/event-source-mappings") => {
             "lambda:ListEventSourceMappings".to_owned()
         }
+        ("POST", path) if path.ends_with("/invocations") => "lambda:InvokeFunction".to_owned(),
         ("POST", path) if path.ends_with("/oauth2/v2.0/token") => "entra:token".to_owned(),
         ("GET", "/") => "graph:root".to_owned(),
         ("GET", "/v1.0/identityGovernance/entitlementManagement/assignmentRequests") => {
@@ -387,6 +391,17 @@ impl Deployment {
                 self.functions.get(name).map_or_else(gone, |function| found(function.clone()))
             }
             "lambda:ListEventSourceMappings" => found(json!({ "EventSourceMappings": self.mappings })),
+            "lambda:InvokeFunction" => {
+                assert_eq!((url.path(), body), ("/2015-03-31/functions/sweep/invocations", "{\"dryRun\":true}"));
+                match &self.dry_run {
+                    Ok(summary) => found(summary.clone()),
+                    Err(error) => {
+                        let Answer(status, mut headers, body) = found(json!({ "errorMessage": error }));
+                        headers.push(("X-Amz-Function-Error", "Unhandled".to_owned()));
+                        Answer(status, headers, body)
+                    }
+                }
+            }
             "dynamodb:ExecuteStatement" if self.takes_twice => found(json!({ "Items": [] })),
             "secretsmanager:GetSecretValue" => found(json!({ "Name": "regrant/graph", "SecretString": SECRET })),
             "entra:token" => match &self.token {

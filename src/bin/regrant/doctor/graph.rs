@@ -25,7 +25,7 @@ const NO_TOKEN: &str = "without a token Graph answers nothing";
 
 /// Why a federated credential cannot be tried from a person's machine.
 pub const ONLY_INSIDE: &str = "a federated credential exists only inside the function, whose role is the proof: \
-    `regrant run ID --function NAME` shows how Graph takes it, the metrics NoToken and AccessRefused that it does not";
+    --sweep tries that of the sweep, `regrant run ID --function NAME` that of the worker";
 
 /// With which settings to ask, and whose they are.
 pub struct Asking<'a> {

@@ -12,6 +12,7 @@ mod rights;
 mod settings;
 mod source;
 mod table;
+mod through;
 
 use std::time::Duration;
 
@@ -39,12 +40,15 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 ///
 /// One line a check: settings, table, the functions' rights as IAM computes them, queue, event source, token,
 /// Graph. Changes nothing, except that --insert adds one item to the table. Name the functions to check what is
-/// deployed; without them only what this machine's settings name. The stack's outputs have the names.
+/// deployed; without them only what this machine's settings name. The stack's outputs have the names. A federated
+/// credential exists only inside the functions: with --sweep, a dry run of the sweep tries it, which records and
+/// sends nothing.
 ///
 /// It asks AWS with your own rights: sts:GetCallerIdentity, lambda:GetFunctionConfiguration,
 /// lambda:ListEventSourceMappings, iam:SimulatePrincipalPolicy, dynamodb:DescribeTable,
 /// dynamodb:DescribeContinuousBackups, dynamodb:DescribeTimeToLive, sqs:GetQueueAttributes; for the token, where
-/// the credential is a secret, secretsmanager:GetSecretValue; with --insert dynamodb:PartiQLInsert. A check for
+/// the credential is a secret, secretsmanager:GetSecretValue, and where it is federated, for the dry run,
+/// lambda:InvokeFunction; with --insert dynamodb:PartiQLInsert. A check for
 /// which a right is lacking says which. The simulation of a role does not know the policies of the table, the
 /// queue or the secret themselves.
 #[derive(Args)]
@@ -63,10 +67,10 @@ pub struct Arguments {
     /// The deployed worker: its settings, rights, queue and event source are checked.
     #[arg(long, value_name = "NAME")]
     worker: Option<String>,
-    /// The deployed sweep.
+    /// The deployed sweep: its settings and rights are checked.
     #[arg(long, value_name = "NAME")]
     sweep: Option<String>,
-    /// The deployed report.
+    /// The deployed report: its settings and rights are checked.
     #[arg(long, value_name = "NAME")]
     report: Option<String>,
     /// Add an item to the table, and try it a second time. It stays there, and is no record.
@@ -147,14 +151,15 @@ async fn examine(arguments: &Arguments) -> Vec<Finding> {
         findings.extend(bounded("graph", entra_and_graph(&chosen, &functions, &identity, &aws)).await);
         return findings;
     }
-    let (table, rights, queue, source, graph) = tokio::join!(
+    let (table, rights, queue, source, graph, through) = tokio::join!(
         bounded("table", table_and_insert(&chosen, arguments.insert, &aws)),
         rights(&functions, &aws),
         bounded("queue", queue(&chosen, &functions, &aws)),
         bounded("source", source(arguments, &functions, &aws)),
         bounded("graph", entra_and_graph(&chosen, &functions, &identity, &aws)),
+        through_sweep(&chosen, &functions),
     );
-    findings.extend([table, rights, queue, source, graph].into_iter().flatten());
+    findings.extend([table, rights, queue, source, graph, through].into_iter().flatten());
     findings
 }
 
@@ -236,6 +241,18 @@ async fn source(arguments: &Arguments, functions: &[Deployed], aws: &Aws) -> Vec
     let queue = worker.place.as_ref().zip(worker.setting("QUEUE_URL"));
     let queue = queue.and_then(|(place, url)| place.queue(&url));
     source::check(&client, &worker.name, queue.as_deref()).await
+}
+
+/// Only where the credential is the functions' own.
+async fn through_sweep(chosen: &Chosen, functions: &[Deployed]) -> Vec<Finding> {
+    let federated = chosen
+        .function
+        .as_ref()
+        .is_some_and(|config| matches!(config.credential, CredentialConfig::Federated));
+    match functions.iter().find(|function| federated && function.program == Program::Sweep) {
+        Some(sweep) => through::check(sweep).await.into_iter().collect(),
+        None => Vec::new(),
+    }
 }
 
 fn worker(functions: &[Deployed]) -> Option<&Deployed> {
