@@ -46,6 +46,8 @@ pub struct Tally {
     pub newer: u64,
     /// Items under keys of other tenants, which were not checked.
     pub foreign: u64,
+    /// Items that `regrant doctor --insert` left: not records.
+    pub probes: u64,
     /// Heads kept elsewhere that were compared.
     pub heads: u64,
 }
@@ -93,7 +95,7 @@ pub async fn verify_all(
         Ok(())
     };
     let walked = trail.walk(segments, Check::new, add, end).await?;
-    tally.foreign = walked.foreign;
+    (tally.foreign, tally.probes) = (walked.foreign, walked.probes);
     Ok(tally)
 }
 

@@ -22,7 +22,7 @@ use crate::domain::target::Guid;
 #[derive(Debug)]
 pub struct GraphClient {
     endpoint: Url,
-    http: LazyClient,
+    pub(super) http: LazyClient,
     tokens: Tokens,
 }
 
@@ -130,7 +130,7 @@ impl GraphClient {
         Ok(Heard { status, headers, body: body.bytes, broken: body.broken })
     }
 
-    fn url(&self, path: &str, query: Option<&str>) -> Url {
+    pub(super) fn url(&self, path: &str, query: Option<&str>) -> Url {
         let mut url = self.endpoint.clone();
         url.set_path(path);
         url.set_query(query);
@@ -144,7 +144,7 @@ async fn get(http: &Client, token: &Token, url: &Url, end: Instant) -> Result<Re
     prepared(http.get(url.clone()), token, &id, left).send().await
 }
 
-fn prepared(
+pub(super) fn prepared(
     call: RequestBuilder,
     token: &Token,
     client_request_id: &str,

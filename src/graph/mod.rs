@@ -5,6 +5,7 @@
 
 mod answer;
 mod assertion;
+mod claims;
 mod client;
 pub mod cloud;
 mod entra;
@@ -12,9 +13,12 @@ mod exchange;
 mod http;
 mod path;
 mod proof;
+mod reach;
 mod sight;
 mod token;
 
+pub use claims::Claims;
 pub use client::{GraphClient, LookAnswer};
 pub use path::reprocess_path;
+pub use reach::Reach;
 pub use token::{Token, TokenError};

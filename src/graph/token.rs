@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::claims::Claims;
 use super::exchange::{Exchange, Granted};
 use super::http::LazyClient;
 use crate::aws::Aws;
@@ -43,6 +44,11 @@ impl Token {
 
     pub(super) fn text(&self) -> &str {
         self.0.expose_secret()
+    }
+
+    /// What it says of itself; `None` if it is not readable, which is no fault.
+    pub fn claims(&self) -> Option<Claims> {
+        Claims::read(self.text())
     }
 }
 

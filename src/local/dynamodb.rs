@@ -112,15 +112,16 @@ pub async fn create_audit_table(client: &Client, table: &str) -> anyhow::Result<
 /// The tenant of a record in the trail, so that a second run on the same file goes on with the same one.
 /// `None` if the table is empty.
 pub async fn tenant_in_trail(client: &Client, table: &str) -> anyhow::Result<Option<Guid>> {
-    let page = client
-        .scan()
-        .table_name(table)
-        .limit(1)
-        .send()
-        .await
-        .with_context(|| format!("failed to read the table `{table}`"))?;
-    let key = page.items().first().and_then(|item| item.get("pk")).and_then(|key| key.as_s().ok());
-    Ok(key.and_then(|key| key.split_once('#')).and_then(|(tenant, _)| Guid::parse(tenant).ok()))
+    let mut pages = client.scan().table_name(table).into_paginator().page_size(100).items().send();
+    // What belongs to no tenant is passed over.
+    while let Some(item) = pages.next().await {
+        let item = item.with_context(|| format!("failed to read the table `{table}`"))?;
+        let key = item.get("pk").and_then(|key| key.as_s().ok()).and_then(|key| key.split_once('#'));
+        if let Some(tenant) = key.and_then(|(tenant, _)| Guid::parse(tenant).ok()) {
+            return Ok(Some(tenant));
+        }
+    }
+    Ok(None)
 }
 
 /// Opening writes into the file: whatever is not a database of this server must be found out before.

@@ -20,6 +20,8 @@ use crate::domain::target::Target;
 
 /// DynamoDB takes at most so many keys in one batch.
 pub const MOST_KEYS: usize = 100;
+/// Under a key that begins so lies what `regrant doctor --insert` left: an item without a record, of no tenant.
+pub const PROBE: &str = "doctor#";
 /// Keys that a throttled table left out are asked for again so often.
 const MOST_ROUNDS: u32 = 8;
 
@@ -51,6 +53,8 @@ pub struct Walked {
     pub items: u64,
     /// Items under keys of other tenants: neither read nor counted otherwise.
     pub foreign: u64,
+    /// Items under keys that begin with [`PROBE`]: not records.
+    pub probes: u64,
 }
 
 impl Trail {
@@ -72,6 +76,10 @@ impl Trail {
         while let Some((segment, page)) = pages.recv().await {
             for attributes in page? {
                 let Item { key, stored } = self.item(attributes)?;
+                if key.starts_with(PROBE) {
+                    walked.probes += 1;
+                    continue;
+                }
                 if !key.starts_with(&ours) {
                     walked.foreign += 1;
                     continue;

@@ -14,6 +14,8 @@ use regrant::trail::Trail;
 use serde_json::{Value, json};
 
 use super::command_line::{Folder, Ran};
+use super::doctor::here;
+use super::doctor_aws::Fake;
 use super::made::{Story, id, minute, settled_trail, small_trail, with_database};
 use super::stub::{Answer, Stub};
 
@@ -328,8 +330,13 @@ async fn each_example_of_the_help_works() {
     let manifest = ["export", "-o", "march.jsonl", "--manifest", "march-manifest.json"];
     assert_eq!(folder.run_with(&manifest, &settings, None).code, 0);
     let mut ran = 0;
-    for command in ["verify", "export", "history", "status", "open", "submit", "run", "cancel", "completions"]
+    let fake = Fake::start().await;
+    let doctors = [fake.machine(), here(&fake)].concat();
+    for command in
+        ["verify", "export", "history", "status", "open", "submit", "run", "cancel", "completions", "doctor"]
     {
+        // It asks more services than the stack has.
+        let settings = if command == "doctor" { &doctors } else { &settings };
         let help = folder.run(&format!("{command} --help")).stdout;
         let examples = help
             .lines()
@@ -338,13 +345,13 @@ async fn each_example_of_the_help_works() {
         for example in examples {
             // What comes behind a pipe is the reader's affair.
             let example = example.split(" | ").next().unwrap();
-            let Ran { code, stdout, stderr } = shell(&folder, example, &settings);
+            let Ran { code, stdout, stderr } = shell(&folder, example, settings);
             assert!([0, 3, 4].contains(&code), "{example}: {code}\n{stdout}{stderr}");
             ran += 1;
         }
         assert!(help.contains("Exit codes:") || command == "completions", "{help}");
     }
-    assert_eq!(ran, 19);
+    assert_eq!(ran, 22);
 }
 
 fn shell(folder: &Folder, line: &str, settings: &[(&'static str, String)]) -> Ran {

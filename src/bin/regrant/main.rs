@@ -2,6 +2,8 @@
 
 mod cancel;
 mod completions;
+#[cfg(feature = "deployed")]
+mod doctor;
 mod export;
 #[cfg(feature = "deployed")]
 mod function;
@@ -59,6 +61,8 @@ enum Command {
     Export(export::Arguments),
     Local(local::Arguments),
     Report(report::Arguments),
+    #[cfg(feature = "deployed")]
+    Doctor(doctor::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -116,6 +120,8 @@ async fn main() -> ExitCode {
         Command::Export(arguments) => export::run(arguments).await,
         Command::Local(arguments) => local::run(arguments).await,
         Command::Report(arguments) => report::run(arguments).await,
+        #[cfg(feature = "deployed")]
+        Command::Doctor(arguments) => doctor::run(arguments).await,
         Command::Completions(arguments) => completions::run(&arguments, &mut Arguments::command()),
     };
     match ended {

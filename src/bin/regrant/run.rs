@@ -30,7 +30,7 @@ use crate::{Ended, Unusable, setting};
 /// As the worker takes at once.
 const MOST_REQUESTS: usize = 100;
 /// The lease of an attempt, and every record, is stamped with this machine's clock.
-const MOST_SKEW: Duration = Duration::from_secs(30);
+pub const MOST_SKEW: Duration = Duration::from_secs(30);
 /// What the worker's code may take in this process.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two readings of the trail.

@@ -117,6 +117,10 @@ fn summary(tally: &Tally, tenant: &Guid, with_manifest: bool) -> String {
         0 => String::new(),
         foreign => format!("Not checked: {} of other tenants.\n", counted(foreign, "record")),
     };
+    let probes = match tally.probes {
+        0 => String::new(),
+        probes => format!("Not records: {} of `regrant doctor --insert`.\n", counted(probes, "item")),
+    };
     let blind = match with_manifest {
         true => "\
 Not detectable: whatever was done to records made after the manifest, except that changing, removing or inserting
@@ -125,5 +129,5 @@ one before the end of its chain breaks the chain; and a false record put at the 
 Not detectable without a manifest kept elsewhere (--against): a chain computed anew from some record on, records
 cut off its end, a target removed as a whole. And never: a false record put at the end by someone who may insert.",
     };
-    format!("{findings}: {records} in {chains} of tenant {tenant} checked{heads}\n{foreign}{blind}")
+    format!("{findings}: {records} in {chains} of tenant {tenant} checked{heads}\n{foreign}{probes}{blind}")
 }
