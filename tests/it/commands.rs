@@ -320,7 +320,12 @@ async fn each_example_of_the_help_works() {
     settled_trail(&trail).await;
     told(now() - SignedDuration::from_hours(1)).append_to(&trail).await;
     stack.graph.put(Simulated::failed_request(Guid::parse(EXAMPLE).unwrap(), stack.graph.now()));
-    let lambda = Stub::start([Answer::json(200, &json!({ "results": [{ "status": "accepted" }] }))]).await;
+    let swept = json!({ "found": 0, "undriven": 0, "sent": 0, "leftOut": {}, "notSent": [], "overLimit": 0, "complete": true });
+    let lambda = Stub::start([
+        Answer::json(200, &json!({ "results": [{ "status": "accepted" }] })),
+        Answer::json(200, &swept),
+    ])
+    .await;
     settings.push(("AWS_ENDPOINT_URL_LAMBDA", lambda.url.to_string()));
     std::fs::write(folder.path("failed.csv"), format!("id\n{EXAMPLE}\n")).unwrap();
     let line = json!({ "id": EXAMPLE, "target": "assignment" }).to_string();
@@ -328,7 +333,8 @@ async fn each_example_of_the_help_works() {
     let manifest = ["export", "-o", "march.jsonl", "--manifest", "march-manifest.json"];
     assert_eq!(folder.run_with(&manifest, &settings, None).code, 0);
     let mut ran = 0;
-    for command in ["verify", "export", "history", "status", "open", "submit", "run", "cancel", "completions"]
+    for command in
+        ["verify", "export", "history", "status", "open", "submit", "run", "cancel", "sweep", "completions"]
     {
         let help = folder.run(&format!("{command} --help")).stdout;
         let examples = help
@@ -344,7 +350,7 @@ async fn each_example_of_the_help_works() {
         }
         assert!(help.contains("Exit codes:") || command == "completions", "{help}");
     }
-    assert_eq!(ran, 19);
+    assert_eq!(ran, 22);
 }
 
 fn shell(folder: &Folder, line: &str, settings: &[(&'static str, String)]) -> Ran {

@@ -19,6 +19,7 @@ mod run;
 mod source;
 mod status;
 mod submit;
+mod sweep;
 mod verify;
 mod words;
 
@@ -51,6 +52,7 @@ struct Arguments {
 enum Command {
     Submit(submit::Arguments),
     Run(run::Arguments),
+    Sweep(sweep::Arguments),
     Status(status::Arguments),
     Open(open::Arguments),
     History(history::Arguments),
@@ -109,6 +111,7 @@ async fn main() -> ExitCode {
         Command::Submit(arguments) => submit::run(arguments).await,
         Command::Cancel(arguments) => cancel::run(arguments).await,
         Command::Run(arguments) => run::run(arguments).await,
+        Command::Sweep(arguments) => sweep::run(arguments).await,
         Command::Status(arguments) => status::run(arguments).await,
         Command::Open(arguments) => open::run(arguments).await,
         Command::History(arguments) => history::run(arguments).await,
