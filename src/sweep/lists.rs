@@ -82,7 +82,7 @@ impl Sweeper {
     ) -> Result<(), Stop> {
         let (mut next, mut seen) = (None, HashSet::new());
         for _ in 0..MOST_PAGES {
-            let page = self.page(list, next.as_ref(), until).await?;
+            let page = Box::pin(self.page(list, next.as_ref(), until)).await?;
             listed.answered = true;
             listed.unreadable.extend(page.unreadable);
             for failed in page.failed {

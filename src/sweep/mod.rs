@@ -118,8 +118,7 @@ impl Sweeper {
     /// One sweep. A dry run records and sends nothing. Two at once send nothing twice but, at worst, a failure whose
     /// request neither had in the trail yet: its id makes that one request.
     pub async fn sweep(&self, dry_run: bool, invocation: &Invocation) -> anyhow::Result<Summary> {
-        // In a box: whoever awaits this need not know all of what it awaits.
-        let swept = Box::pin(self.try_sweep(dry_run, invocation)).await;
+        let swept = self.try_sweep(dry_run, invocation).await;
         if dry_run {
             return swept;
         }
@@ -138,16 +137,19 @@ impl Sweeper {
         let now = self.clock.now();
         let deadline = Deadline { at: invocation.deadline, clock: self.clock.clone() };
         let budget = Budget::of(deadline.left_less(Duration::ZERO));
-        let (listed, silent) = tokio::join!(self.list_all(budget.search), self.silent(now, budget.search));
+        // In boxes: what is awaited here is so deep that the compiler would not follow it.
+        let (lists, days) =
+            (Box::pin(self.list_all(budget.search)), Box::pin(self.silent(now, budget.search)));
+        let (listed, silent) = tokio::join!(lists, days);
         let listed = listed?;
         if let Some(refused) = listed.all_refused() {
             bail!("nothing can be read: {refused}");
         }
-        let plan = self.plan(listed, silent, now, budget.judge).await?;
+        let plan = Box::pin(self.plan(listed, silent, now, budget.judge)).await?;
         if dry_run {
             return Ok(plan.into_summary(self.limit, self.policy.window));
         }
-        Ok(self.send(plan, &self.signature(invocation), budget.send).await)
+        Ok(Box::pin(self.send(plan, &self.signature(invocation), budget.send)).await)
     }
 
     /// Targets that the days of the trail show silent. A repair lives no longer than `WINDOW`, a day and
