@@ -158,7 +158,7 @@ impl Sweeper {
         let client = aws_sdk_dynamodb::Client::new(self.aws.config().await);
         let days = TrailDays::new(client, self.trail.table().to_owned(), self.trail.tenant().clone());
         let period = self.policy.window.saturating_add(DAY).saturating_add(self.policy.give_up_after);
-        let mut days = days.read(now.saturating_sub(period).unwrap_or(Timestamp::MIN), now);
+        let mut days = days.read_by_day(now.saturating_sub(period).unwrap_or(Timestamp::MIN), now);
         let mut candidates = Candidates::default();
         loop {
             let page = tokio::time::timeout_at(until, days.next()).await;

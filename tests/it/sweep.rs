@@ -139,13 +139,7 @@ async fn failures_of_all_pages_and_both_states_are_sent_most_urgent_first_up_to_
 
     // What is delivered is not listed any more; what was over the limit is next, and then nothing is.
     assert_eq!(counts(&rig, &[]).await, (4, 0, 4));
-    rig.deliver().await;
-    let swept = sweep(&rig, &[]).await;
-    assert_eq!(
-        (swept.sent, swept.left_out.clone()),
-        (0, [("underRepair".to_owned(), 4)].into()),
-        "{swept:?}"
-    );
+    assert_eq!(rig.queued().await, 4);
     rig.drive(Duration::from_secs(240)).await;
     assert_eq!((rig.applied(), counts(&rig, &[]).await), (10, (0, 0, 0)));
     rig.assert_sound().await;
@@ -480,7 +474,7 @@ async fn sweep_that_can_read_nothing_fails_and_says_why() {
             .starts_with("nothing can be read: the list of deliveryFailed requests: Graph answered HTTP 403")
     );
     assert!(error.contains("`EntitlementManagement.ReadWrite.All`") && error.contains("`SWEEP_PACKAGES`"));
-    rig.stack.graph.fault_times(CallMatch::token(), 2, Fault::status(401, "invalid_client"));
+    rig.stack.graph.fault(CallMatch::token(), Fault::status(401, "invalid_client"));
     let error = refused(&rig, &[]).await;
     assert!(error.starts_with("no token for Graph:"), "{error}");
     let error = refused(&rig, &[("AUDIT_TABLE", "another-table")]).await;
