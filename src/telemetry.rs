@@ -148,7 +148,7 @@ pub fn panicked(message_id: &str) {
     error!(message.id = message_id, "a fault in regrant: the message stays in the queue");
 }
 
-/// What a sweep found: failures that Graph lists, and repairs that no message drives.
+/// What a sweep found: failures that Graph lists and would still take, and repairs that no message drives.
 pub fn sweep_found(number: usize) {
     counter!("SweepFound").increment(number as u64);
 }

@@ -124,7 +124,7 @@ impl Sweeper {
         }
         match &swept {
             Ok(summary) => {
-                telemetry::sweep_found(summary.found + summary.undriven);
+                telemetry::sweep_found(summary.found_in_time() + summary.undriven);
                 telemetry::sweep_sent(summary.sent);
                 summary.why.iter().for_each(|why| telemetry::sweep_incomplete(why));
             }

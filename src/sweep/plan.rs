@@ -54,7 +54,7 @@ pub(super) struct Plan {
 
 /// What became of one history.
 enum Read {
-    Read(Box<History>),
+    Whole(Box<History>),
     /// Only this target has to do with it.
     Unreadable(String),
     /// The table failed, here or before.
@@ -98,7 +98,7 @@ impl Sweeper {
         let (mut unread, mut store_fault) = (0_usize, None);
         while let Some((read, (at, target))) = histories.next().await {
             let history = match read {
-                Read::Read(history) => history,
+                Read::Whole(history) => history,
                 Read::Unreadable(why) => {
                     plan.unreadable.push(why);
                     continue;
@@ -134,7 +134,7 @@ impl Sweeper {
             return Read::NoTime;
         }
         match self.trail.history(target.key(self.trail.tenant()), patience).await {
-            Ok(history) => Read::Read(Box::new(history)),
+            Ok(history) => Read::Whole(Box::new(history)),
             Err(HistoryError::Unreadable(error)) => Read::Unreadable(format!("{error:#}")),
             Err(HistoryError::Store(_)) if Instant::now() >= until => Read::NoTime,
             Err(HistoryError::Store(error)) => {

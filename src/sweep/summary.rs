@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::sweep::LeftOut;
 use crate::domain::target::{Guid, Target, TargetKind};
 
 /// So many of what cannot be read are named.
@@ -113,6 +114,12 @@ impl Summary {
             would_send: None,
             plan: None,
         }
+    }
+
+    /// Failures that Graph would still take. Its lists keep what failed years ago.
+    pub(super) fn found_in_time(&self) -> usize {
+        self.found
+            - self.left_out.get(LeftOut::WindowClosed.as_str()).copied().unwrap_or_default().min(self.found)
     }
 
     /// One more reason why it is not complete.
