@@ -3,7 +3,8 @@
 //! A message's way, and the modules in reading order: `worker` takes an invocation's payload and parses each
 //! body; `batch` runs them side by side; `reprocess` reads a target's history from the `trail`, asks `domain`
 //! what comes next, looks and calls through `graph`, and appends what happened; `worker` puts unsettled
-//! messages off through the `queue` and reports them as failed. `telling` tells others, through the `bus`. `reject` records what is not a request. `clients` is what a process has.
+//! messages off through the `queue` and reports them as failed. `reject` records what is not a request; `telling`
+//! tells others, through the `bus`. `sweep` finds what is to be sent. `clients` is what a process has.
 //!
 //! Imports point one way: `domain` <- `graph`, `trail`, `queue` <- `reprocess`, `reject` <- `worker` <- the
 //! binaries and `local`. Only binaries read the environment, through `config`.
@@ -32,6 +33,7 @@ pub mod render;
 pub mod reporter;
 pub mod reporting;
 pub mod reprocess;
+pub mod sweep;
 pub mod telling;
 pub mod verify;
 pub mod worker;

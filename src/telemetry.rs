@@ -172,6 +172,27 @@ pub fn panicked(message_id: &str) {
     error!(message.id = message_id, "a fault in regrant: the message stays in the queue");
 }
 
+/// What a sweep found: failures that Graph lists and would still take, and repairs that no message drives.
+pub fn sweep_found(number: usize) {
+    counter!("SweepFound").increment(number as u64);
+}
+
+pub fn sweep_sent(number: usize) {
+    counter!("SweepSent").increment(number as u64);
+}
+
+/// A sweep could not read, or not send, all that there is.
+pub fn sweep_incomplete(why: &str) {
+    count("SweepsIncomplete");
+    error!(why, "the sweep is incomplete");
+}
+
+/// Graph refuses a list: an administrator must act.
+pub fn list_refused(reason: &str) {
+    count("AccessRefused");
+    error!(reason, "check the application's permission or role");
+}
+
 fn count(name: &'static str) {
     counter!(name).increment(1);
 }

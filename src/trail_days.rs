@@ -48,6 +48,7 @@ pub struct Days {
     /// Where the next slice that is not being read yet begins, and where the last one ends.
     next: Timestamp,
     to: Timestamp,
+    slice: SignedDuration,
     reading: VecDeque<mpsc::Receiver<anyhow::Result<Vec<Entry>>>>,
 }
 
@@ -58,7 +59,16 @@ impl TrailDays {
 
     /// Begins to read all records from `from` to before `to`.
     pub fn read(&self, from: Timestamp, to: Timestamp) -> Days {
-        Days { trail: self.clone(), next: from, to, reading: VecDeque::new() }
+        self.read_in(SLICE, from, to)
+    }
+
+    /// The same in slices of a day: few calls where most hours are empty, and a full day is read by one task.
+    pub fn read_by_day(&self, from: Timestamp, to: Timestamp) -> Days {
+        self.read_in(SignedDuration::from_hours(24), from, to)
+    }
+
+    fn read_in(&self, slice: SignedDuration, from: Timestamp, to: Timestamp) -> Days {
+        Days { trail: self.clone(), next: from, to, slice, reading: VecDeque::new() }
     }
 
     /// The records of each key behind its number, in `seq` order, by strongly consistent reads, all pages. Keys
@@ -197,14 +207,15 @@ impl Days {
 
     /// Up to where records were handed out, for a progress display.
     pub fn position(&self) -> Timestamp {
-        let ahead = SLICE * i32::try_from(self.reading.len()).unwrap_or(i32::MAX);
+        let ahead = self.slice * i32::try_from(self.reading.len()).unwrap_or(i32::MAX);
         self.next.checked_sub(ahead).unwrap_or(self.next)
     }
 
     fn begin_slice(&mut self) {
-        // Slices begin at full hours, so none lies in two days.
-        let into = self.next.as_second().rem_euclid(SLICE.as_secs());
-        let end = Timestamp::from_second(self.next.as_second() - into + SLICE.as_secs()).unwrap_or(self.to);
+        // Slices begin at full hours or days, so none lies in two days.
+        let slice = self.slice.as_secs();
+        let into = self.next.as_second().rem_euclid(slice);
+        let end = Timestamp::from_second(self.next.as_second() - into + slice).unwrap_or(self.to);
         let end = end.min(self.to);
         let (sender, receiver) = mpsc::channel(1);
         tokio::spawn(self.trail.clone().read_slice(self.next, end, sender));

@@ -3,6 +3,7 @@
 //! Only binaries call this, once, at start. Nothing is fetched or connected here.
 
 mod commands;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use crate::domain::target::{ApiVersion, Cloud, CredentialKind, Guid};
 use crate::graph::cloud::{graph_root, token_host};
 
 pub use commands::{SubmitConfig, TrailConfig};
+pub use sweep::SweepConfig;
 
 /// What the worker needs.
 #[derive(Debug)]

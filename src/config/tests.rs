@@ -133,3 +133,37 @@ fn loopback_roots_may_be_plain_and_durations_have_five_units() {
     };
     assert_eq!((config.policy, config.call_timeout), (policy, Duration::from_secs(60)));
 }
+
+#[test]
+fn sweep_reads_packages_once_each_and_names_every_wrong_one() {
+    let read = |changes: &[(&str, &str)]| {
+        SweepConfig::read(|name| {
+            let base = [
+                ("AUDIT_TABLE", "regrant-audit"),
+                ("QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/000000000000/regrant"),
+                ("GRAPH_TENANT_ID", GUID),
+                ("GRAPH_CLIENT_ID", GUID),
+                ("GRAPH_CREDENTIAL", "federated"),
+            ];
+            let found = changes.iter().chain(&base).find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    };
+    let config = read(&[]).unwrap();
+    assert_eq!((config.packages.len(), config.limit, config.function.as_str()), (0, 1000, "sweep"));
+    let other = "11111111-acc4-43cc-bcf1-7c1c4a2c073b";
+    let list = format!("{GUID}, {other},{}", GUID.to_ascii_lowercase());
+    let config = read(&[("SWEEP_PACKAGES", &list), ("SWEEP_LIMIT", "10000")]).unwrap();
+    assert_eq!(
+        config.packages.iter().map(Guid::as_str).collect::<Vec<_>>(),
+        [&GUID.to_ascii_lowercase(), other]
+    );
+    assert_eq!(config.limit, 10_000);
+    let error = read(&[("SWEEP_PACKAGES", &format!("a,{other},b,")), ("SWEEP_LIMIT", "10001")]).unwrap_err();
+    let starts = ["`SWEEP_PACKAGES` must be a list of access packages", "`SWEEP_LIMIT` must be"];
+    let ends = ["is \"a\"", "is \"b\"", "is \"\"", "is \"10001\""];
+    assert_eq!(error.0.len(), 4, "{error}");
+    for (fault, end) in error.0.iter().zip(ends) {
+        assert!(starts.iter().any(|start| fault.starts_with(start)) && fault.ends_with(end), "{fault}");
+    }
+}

@@ -20,4 +20,5 @@ pub mod reply;
 pub mod report;
 pub mod request;
 pub mod state;
+pub mod sweep;
 pub mod target;

@@ -132,7 +132,8 @@ fn extra(wait: Duration, jitter: f64) -> Duration {
     wait.mul_f64(JITTER * jitter.clamp(0.0, 1.0)).min(room)
 }
 
-fn doubled(first: Duration, nth: u32) -> Duration {
+/// `first`, then twice as long each time, up to an hour.
+pub fn doubled(first: Duration, nth: u32) -> Duration {
     let factor = 2u32.saturating_pow(nth.saturating_sub(1));
     first.saturating_mul(factor).min(LONGEST_WAIT.max(first))
 }

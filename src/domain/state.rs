@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::record::{AttemptEnded, Before, Fact, Outcome, Record};
 use super::request::RequestId;
+use super::sweep::is_sent_again;
 use super::target::{Guid, TargetKind};
 
 /// Everything that the rules and the answers need to know of one target's past.
@@ -26,8 +27,9 @@ pub struct State {
 /// How a settled repair ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ending {
-    /// The settling record's number and fact.
+    /// The settling record's number, time and fact.
     pub seq: u64,
+    pub at: Timestamp,
     pub fact: Fact,
     /// The repair's last attempt, if there was one.
     pub attempt: Option<Attempt>,
@@ -40,6 +42,8 @@ pub struct Repair {
     pub first_at: Timestamp,
     pub last_at: Timestamp,
     pub last_seq: u64,
+    /// When the sweep last sent it again because no message drove it.
+    pub sent_again_at: Option<Timestamp>,
     pub requests: BTreeSet<RequestId>,
     pub attempts: Vec<Attempt>,
 }
@@ -124,6 +128,11 @@ impl State {
         self.settled.get(request)
     }
 
+    /// How the last settled repair ended.
+    pub fn last_ending(&self) -> Option<&Ending> {
+        self.settled.values().max_by_key(|ending| ending.seq)
+    }
+
     /// Adds the next record. A record of an already settled repair (a caller that came back late, or was
     /// canceled meanwhile) opens no new one; it only tells what became of that repair's last attempt.
     pub fn apply(&mut self, record: &Record) {
@@ -139,6 +148,7 @@ impl State {
             first_at: record.at,
             last_at: record.at,
             last_seq: record.seq,
+            sent_again_at: None,
             requests: BTreeSet::new(),
             attempts: Vec::new(),
         });
@@ -154,7 +164,12 @@ impl State {
     fn settle(&mut self, record: &Record) {
         let Some(mut repair) = self.repair.take() else { return };
         self.settled_repairs = repair.number;
-        let ending = Ending { seq: record.seq, fact: record.fact.clone(), attempt: repair.attempts.pop() };
+        let ending = Ending {
+            seq: record.seq,
+            at: record.at,
+            fact: record.fact.clone(),
+            attempt: repair.attempts.pop(),
+        };
         let last = ending.attempt.as_ref().filter(|attempt| attempt.observed.is_none());
         self.unresolved = last.filter(|attempt| attempt.ended.is_none() || attempt.was_taken()).cloned();
         for request in repair.requests {
@@ -215,6 +230,9 @@ impl Repair {
                         completed_at: observed.completed_at,
                     });
                 }
+            }
+            Fact::RequestJoined {} if is_sent_again(&record.request_id) => {
+                self.sent_again_at = Some(record.at);
             }
             Fact::RequestReceived { .. }
             | Fact::RequestJoined {}

@@ -8,7 +8,7 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use tokio::time::Instant;
 
 use super::answer::{Fault, date, header, retry_after};
-use super::http::{LazyClient, read, reason};
+use super::http::{LazyClient, MOST_BODY_BYTES, read, read_up_to, reason};
 use super::path::{expansion, object_path, reprocess_path};
 use super::sight;
 use super::token::{Token, TokenError, Tokens};
@@ -114,20 +114,34 @@ impl GraphClient {
         query: Option<&str>,
         end: Instant,
     ) -> Result<Heard, String> {
+        self.fetch(token, &self.url(&object_path(request), query), end, MOST_BODY_BYTES).await
+    }
+
+    /// One GET, of at most so many bytes of body; if a connection breaks, once more on another.
+    pub(super) async fn fetch(
+        &self,
+        token: &Token,
+        url: &Url,
+        end: Instant,
+        most_bytes: usize,
+    ) -> Result<Heard, String> {
         let http = self.http.get()?;
-        let url = self.url(&object_path(request), query);
-        let first = get(http, token, &url, end).await;
+        let first = get(http, token, url, end).await;
         let response = match first {
             // The pool may hold a connection that the other end, or a freeze of the function, has cut.
             Err(error) if !error.is_timeout() && !error.is_connect() && !error.is_builder() => {
-                get(http, token, &url, end).await
+                get(http, token, url, end).await
             }
             first => first,
         };
         let response = response.map_err(|error| reason(error, &[token.text()]))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = read(response).await;
+        let body = read_up_to(response, most_bytes).await;
         Ok(Heard { status, headers, body: body.bytes, broken: body.broken })
+    }
+
+    pub(super) fn root(&self) -> &Url {
+        &self.endpoint
     }
 
     pub(super) fn url(&self, path: &str, query: Option<&str>) -> Url {
@@ -171,13 +185,13 @@ async fn answered(response: Response, token: &Token) -> Answered {
     }
 }
 
-/// An answer to a look.
-struct Heard {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
+/// An answer to a GET.
+pub(super) struct Heard {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
     /// Why the body is not whole, if it is not.
-    broken: Option<String>,
+    pub(super) broken: Option<String>,
 }
 
 impl Heard {
@@ -215,7 +229,7 @@ impl Heard {
 
     /// Neither of these texts says that the object is missing: the service behind Graph, or Graph itself, does
     /// not know the path. Nor does a web page come from Graph.
-    fn shows_missing_route(&self) -> bool {
+    pub(super) fn shows_missing_route(&self) -> bool {
         let body = String::from_utf8_lossy(&self.body);
         let is_page =
             self.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
@@ -225,7 +239,7 @@ impl Heard {
     }
 
     /// Status, code and request id, and nothing of the message.
-    fn describe(&self, token: &Token) -> String {
+    pub(super) fn describe(&self, token: &Token) -> String {
         let fault = Fault::read(&self.body, &[token.text()]);
         let mut text = format!("Graph answered HTTP {}", self.status.as_u16());
         if let Some(code) = fault.code {

@@ -18,7 +18,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// Objects and errors of Graph take a few KB; more is not read.
-const MOST_BODY_BYTES: usize = 256 * 1024;
+pub(super) const MOST_BODY_BYTES: usize = 256 * 1024;
 
 const MOST_REASON_BYTES: usize = 300;
 
@@ -85,12 +85,17 @@ pub(super) struct Read {
     pub(super) broken: Option<String>,
 }
 
-pub(super) async fn read(mut response: Response) -> Read {
+pub(super) async fn read(response: Response) -> Read {
+    read_up_to(response, MOST_BODY_BYTES).await
+}
+
+/// For bodies that may be longer than one object.
+pub(super) async fn read_up_to(mut response: Response, most: usize) -> Read {
     let mut bytes = Vec::new();
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if bytes.len() + chunk.len() > MOST_BODY_BYTES => {
-                let broken = Some(format!("the body is longer than {} KB", MOST_BODY_BYTES / 1024));
+            Ok(Some(chunk)) if bytes.len() + chunk.len() > most => {
+                let broken = Some(format!("the body is longer than {} KB", most / 1024));
                 return Read { bytes, broken };
             }
             Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),

@@ -1,4 +1,4 @@
-//! Microsoft Graph: one POST that reprocesses, one GET that looks, and the token both need.
+//! Microsoft Graph: one POST that reprocesses, one GET that looks, lists of what failed, and the token they need.
 //!
 //! Turns HTTP into [`Reply`](crate::domain::reply::Reply) and [`Look`](crate::domain::reply::Look); knows no
 //! rule about what to do next, and no HTTP or SDK type leaves this module.
@@ -11,6 +11,7 @@ pub mod cloud;
 mod entra;
 mod exchange;
 mod http;
+mod list;
 mod path;
 mod proof;
 mod reach;
@@ -19,6 +20,7 @@ mod token;
 
 pub use claims::Claims;
 pub use client::{GraphClient, LookAnswer};
+pub use list::{FailedList, Next, Page, PageAnswer};
 pub use path::reprocess_path;
 pub use reach::Reach;
 pub use token::{Token, TokenError};

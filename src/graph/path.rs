@@ -31,6 +31,11 @@ pub(super) fn object_path(request: &Request) -> String {
     format!("/{}/{PREFIX}/{collection}/{}", request.api_version.as_str(), request.target.id)
 }
 
+/// The path of the list of assignment requests. Beta has it under two names; Microsoft retires the longer one.
+pub(super) fn list_path(version: ApiVersion) -> String {
+    format!("/{}/{PREFIX}/assignmentRequests", version.as_str())
+}
+
 /// What a look asks Graph to send along: the package, and whose access it is.
 pub(super) fn expansion(kind: TargetKind) -> &'static str {
     match kind {

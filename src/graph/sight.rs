@@ -26,15 +26,20 @@ pub(super) fn read(body: &[u8], request: &Request, secrets: &[&str]) -> Result<S
     if body.get("id").and_then(Value::as_str).is_some_and(|id| !is_asked_for(id)) {
         return Err("the body shows another object");
     }
-    let names = names(request.target.kind, request.api_version);
+    Ok(of_object(&body, request.target.kind, request.api_version, secrets))
+}
+
+/// The state that an object of this kind shows.
+pub(super) fn of_object(body: &Value, kind: TargetKind, version: ApiVersion, secrets: &[&str]) -> Sight {
+    let names = names(kind, version);
     let text = |name: &&str| body.get(*name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let id = |path: &str| body.pointer(path).and_then(Value::as_str).filter(|id| !id.is_empty());
     let kept = |text: &str, most| bounded(text, most, secrets);
-    let person = match request.target.kind {
+    let person = match kind {
         TargetKind::AssignmentRequest => "/requestor/objectId",
         TargetKind::Assignment => "/target/objectId",
     };
-    Ok(Sight {
+    Sight {
         state: names
             .state
             .iter()
@@ -47,6 +52,15 @@ pub(super) fn read(body: &[u8], request: &Request, secrets: &[&str]) -> Result<S
             .or_else(|| id("/accessPackageId"))
             .map(|id| kept(id, MOST_ID_BYTES)),
         subject_id: id(person).map(|id| kept(id, MOST_ID_BYTES)),
+    }
+}
+
+/// Whether the time of completion is absent or readable, and not of another type.
+pub(super) fn completion_is_readable(body: &Value, kind: TargetKind, version: ApiVersion) -> bool {
+    names(kind, version).completed.iter().all(|name| match body.get(*name) {
+        None | Some(Value::Null) => true,
+        Some(Value::String(text)) => parsed(text).is_some(),
+        Some(_) => false,
     })
 }
 
@@ -78,7 +92,10 @@ fn names(kind: TargetKind, version: ApiVersion) -> Names {
 
 /// Graph means UTC also where it leaves the zone out. Its year 1 stands for "not set".
 fn instant(text: &str) -> Option<Timestamp> {
+    parsed(text).filter(|at| *at > Timestamp::UNIX_EPOCH)
+}
+
+fn parsed(text: &str) -> Option<Timestamp> {
     let without_zone = |text: &str| text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok();
-    let at = text.parse::<Timestamp>().ok().or_else(|| without_zone(text).map(|zoned| zoned.timestamp()))?;
-    (at > Timestamp::UNIX_EPOCH).then_some(at)
+    text.parse::<Timestamp>().ok().or_else(|| without_zone(text).map(|zoned| zoned.timestamp()))
 }

@@ -322,7 +322,12 @@ async fn each_example_of_the_help_works() {
     settled_trail(&trail).await;
     told(now() - SignedDuration::from_hours(1)).append_to(&trail).await;
     stack.graph.put(Simulated::failed_request(Guid::parse(EXAMPLE).unwrap(), stack.graph.now()));
-    let lambda = Stub::start([Answer::json(200, &json!({ "results": [{ "status": "accepted" }] }))]).await;
+    let swept = json!({ "found": 0, "undriven": 0, "sent": 0, "leftOut": {}, "notSent": [], "overLimit": 0, "complete": true });
+    let lambda = Stub::start([
+        Answer::json(200, &json!({ "results": [{ "status": "accepted" }] })),
+        Answer::json(200, &swept),
+    ])
+    .await;
     settings.push(("AWS_ENDPOINT_URL_LAMBDA", lambda.url.to_string()));
     std::fs::write(folder.path("failed.csv"), format!("id\n{EXAMPLE}\n")).unwrap();
     let line = json!({ "id": EXAMPLE, "target": "assignment" }).to_string();
@@ -332,9 +337,19 @@ async fn each_example_of_the_help_works() {
     let mut ran = 0;
     let fake = Fake::start().await;
     let doctors = [fake.machine(), here(&fake)].concat();
-    for command in
-        ["verify", "export", "history", "status", "open", "submit", "run", "cancel", "completions", "doctor"]
-    {
+    for command in [
+        "verify",
+        "export",
+        "history",
+        "status",
+        "open",
+        "submit",
+        "run",
+        "cancel",
+        "completions",
+        "doctor",
+        "sweep",
+    ] {
         // It asks more services than the stack has.
         let settings = if command == "doctor" { &doctors } else { &settings };
         let help = folder.run(&format!("{command} --help")).stdout;
@@ -351,7 +366,7 @@ async fn each_example_of_the_help_works() {
         }
         assert!(help.contains("Exit codes:") || command == "completions", "{help}");
     }
-    assert_eq!(ran, 22);
+    assert_eq!(ran, 25);
 }
 
 fn shell(folder: &Folder, line: &str, settings: &[(&'static str, String)]) -> Ran {

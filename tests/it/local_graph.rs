@@ -280,3 +280,49 @@ async fn same_id_may_be_an_assignment_and_a_request() {
     assert_eq!(state(TargetKind::AssignmentRequest), Some(ObjectState::DeliveryFailed));
     assert_eq!(state(TargetKind::Assignment), Some(ObjectState::Delivered));
 }
+
+#[tokio::test]
+async fn lists_are_filtered_paged_by_links_of_our_own_host_and_refuse_everything_else() {
+    let rig = Rig::start().await;
+    let package = random_guid();
+    for _ in 0..7 {
+        rig.sim.put(Simulated { access_package_id: package.clone(), ..rig.failed_request() });
+    }
+    rig.sim.put(Simulated { state: ObjectState::PartiallyDelivered, ..rig.failed_request() });
+    rig.sim.put(Simulated::delivered_assignment(random_guid(), rig.sim.now()));
+    let filter = format!("accessPackage/id eq '{package}' and state eq 'DeliveryFailed'");
+    let mut path = format!("v1.0/{PREFIX}/assignmentRequests?$filter={filter}&$expand=accessPackage");
+    let (mut pages, mut seen) = (0, std::collections::BTreeSet::new());
+    loop {
+        let page = body(rig.get(&path).await).await;
+        let entries = page["value"].as_array().unwrap();
+        assert!(entries.iter().all(|entry| entry["accessPackage"]["id"] == package.as_str()));
+        seen.extend(entries.iter().map(|entry| entry["id"].as_str().unwrap().to_owned()));
+        pages += 1;
+        let Some(link) = page["@odata.nextLink"].as_str() else { break };
+        path = link.strip_prefix(&format!("{}/", rig.sim.url())).unwrap().to_owned();
+    }
+    assert_eq!((pages, seen.len()), (3, 7));
+    let all = body(
+        rig.get(&format!("beta/{PREFIX}/assignmentRequests?$filter=requestState eq 'PartiallyDelivered'"))
+            .await,
+    )
+    .await;
+    assert_eq!(all["value"].as_array().unwrap().len(), 1);
+    assert_eq!(rig.sim.violations(), Vec::<String>::new());
+    for query in [
+        "$filter=state ne 'deliveryFailed'",
+        "$filter=completedDateTime eq '2026'",
+        "$filter=state eq deliveryFailed",
+        "$filter=requestState eq 'DeliveryFailed'",
+        "$top=5",
+        "$skiptoken=guessed",
+        "$expand=*",
+    ] {
+        let answer = rig.get(&format!("v1.0/{PREFIX}/assignmentRequests?{query}")).await;
+        assert_eq!(code(answer).await, (400, "InvalidFilter".to_owned()), "{query}");
+    }
+    assert_eq!(rig.sim.violations().len(), 7);
+    let long = rig.get(&format!("beta/{PREFIX}/accessPackageAssignmentRequests")).await;
+    assert_eq!(long.status(), 404, "only the name that is not to be retired");
+}

@@ -30,6 +30,8 @@ mod report;
 mod rig;
 mod runtime_api;
 mod stub;
+mod sweep;
+mod sweep_process;
 mod template;
 mod tls;
 mod together;

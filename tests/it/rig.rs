@@ -79,6 +79,11 @@ impl Rig {
         self.worker = new_worker(&self.settings, &self.clock);
     }
 
+    /// For another program on the same servers.
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        self.settings.clone()
+    }
+
     /// Another process with the same settings, beside the first.
     pub fn another_process(&self) -> Worker {
         new_worker(&self.settings, &self.clock)

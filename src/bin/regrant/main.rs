@@ -21,6 +21,7 @@ mod run;
 mod source;
 mod status;
 mod submit;
+mod sweep;
 mod verify;
 mod words;
 
@@ -53,6 +54,7 @@ struct Arguments {
 enum Command {
     Submit(submit::Arguments),
     Run(run::Arguments),
+    Sweep(sweep::Arguments),
     Status(status::Arguments),
     Open(open::Arguments),
     History(history::Arguments),
@@ -113,6 +115,7 @@ async fn main() -> ExitCode {
         Command::Submit(arguments) => submit::run(arguments).await,
         Command::Cancel(arguments) => cancel::run(arguments).await,
         Command::Run(arguments) => run::run(arguments).await,
+        Command::Sweep(arguments) => sweep::run(arguments).await,
         Command::Status(arguments) => status::run(arguments).await,
         Command::Open(arguments) => open::run(arguments).await,
         Command::History(arguments) => history::run(arguments).await,

@@ -129,7 +129,8 @@ async fn here(aws: &Aws, payload: &str) -> anyhow::Result<Value> {
     worker.handle(payload, &Invocation { id: Uuid::new_v4().to_string(), deadline }).await
 }
 
-fn refuse_skew(ours: Timestamp, theirs: Timestamp) -> anyhow::Result<()> {
+/// `Err` where the two clocks are too far apart for records to be stamped by ours.
+pub fn refuse_skew(ours: Timestamp, theirs: Timestamp) -> anyhow::Result<()> {
     let (ahead, behind) = (since(theirs, ours), since(ours, theirs));
     let (off, way) = if ahead > behind { (ahead, "ahead of") } else { (behind, "behind") };
     if off > MOST_SKEW {

@@ -43,6 +43,11 @@ impl Entry {
         };
         Ok(Self { key: key_of(&pk), prev: digest(&prev), hash: digest(&hash), intact, record: read, pk, seq })
     }
+
+    /// What is stored; `None` if the text is not a record of this number.
+    pub fn record(&self) -> Option<&Record> {
+        self.record.as_ref()
+    }
 }
 
 pub(super) fn key_of(pk: &str) -> Digest {

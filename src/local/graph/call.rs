@@ -22,6 +22,8 @@ pub(super) struct Call {
     pub path: String,
     pub query: Option<String>,
     pub content_type: String,
+    /// As the caller knows us; links to next pages lead there.
+    pub host: String,
     /// Behind `Bearer `.
     pub token: Option<String>,
     pub client_request_id: Option<String>,
@@ -36,6 +38,7 @@ impl Call {
         let (kind, target) = match (Route::parse(&self.path), &self.method) {
             (Some(Route::Token { .. }), &Method::POST) => (CallKind::Token, None),
             (Some(Route::Look { kind, id, .. }), &Method::GET) => (CallKind::Look, Some((kind, id))),
+            (Some(Route::List { .. }), &Method::GET) => (CallKind::List, None),
             (Some(Route::Reprocess { kind, id, .. }), &Method::POST) => {
                 (CallKind::Reprocess, Some((kind, id)))
             }
@@ -61,7 +64,7 @@ impl Call {
         self.client_request_id.as_deref().unwrap_or(&self.request_id)
     }
 
-    fn error(&self, status: u16, code: &str, message: &str) -> Answer {
+    pub fn error(&self, status: u16, code: &str, message: &str) -> Answer {
         odata_error(status, code, message, self.at, (&self.request_id, self.echoed_id()))
     }
 }
@@ -95,7 +98,7 @@ impl World {
             return Err(call.error(404, "UnknownError", &message));
         };
         let wanted = match route {
-            Route::Look { .. } => Method::GET,
+            Route::Look { .. } | Route::List { .. } => Method::GET,
             Route::Token { .. } | Route::Reprocess { .. } => Method::POST,
         };
         if call.method != wanted {
@@ -108,8 +111,14 @@ impl World {
                 self.authorize(call, done)?;
                 let target = Target { kind, id: self.guid(call, id)? };
                 let expand = self.expand(call, kind)?;
-                let sending = self.obstacle(call, CallKind::Look, &target.id)?;
+                let sending = self.obstacle(call, CallKind::Look, Some(&target.id))?;
                 let body = self.read(call, &target, version, &expand)?;
+                Ok(Answer { sending, ..Answer::new(200, Some(body)) })
+            }
+            Route::List { version } => {
+                self.authorize(call, done)?;
+                let sending = self.obstacle(call, CallKind::List, None)?;
+                let body = self.list(call, version)?;
                 Ok(Answer { sending, ..Answer::new(200, Some(body)) })
             }
             Route::Reprocess { version, kind, id, via } => {
@@ -117,7 +126,7 @@ impl World {
                 let target = Target { kind, id: self.guid(call, id)? };
                 let via = self.via(call, &target.id, &via)?;
                 self.check_post(call)?;
-                let sending = self.obstacle(call, CallKind::Reprocess, &target.id)?;
+                let sending = self.obstacle(call, CallKind::Reprocess, Some(&target.id))?;
                 let answered = self.reprocess(call, &target, via.as_ref(), version);
                 done.applied = answered.is_ok();
                 // What goes wrong on the way back also hits a refusal.
@@ -210,12 +219,12 @@ impl World {
     }
 
     /// The rate limit and then the next fault: `Err` ends the call before anything is applied.
-    fn obstacle(&mut self, call: &Call, kind: CallKind, id: &Guid) -> Result<Sending, Answer> {
+    fn obstacle(&mut self, call: &Call, kind: CallKind, id: Option<&Guid>) -> Result<Sending, Answer> {
         let throttled = call.error(429, "TooManyRequests", "Too many requests.");
         if !self.within_rate() {
             return Err(Answer { retry_after: Some(1), ..throttled });
         }
-        match self.faults.take(kind, Some(id)) {
+        match self.faults.take(kind, id) {
             None => Ok(Sending::Whole),
             Some(Fault::Throttle { retry_after }) => Err(Answer { retry_after, ..throttled }),
             Some(Fault::Status { status, code, message, retry_after }) => {

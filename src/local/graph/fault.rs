@@ -8,6 +8,8 @@ use crate::domain::target::Guid;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallKind {
     Look,
+    /// One page of a list.
+    List,
     Reprocess,
     Token,
     /// A path or method that the simulator does not know.
@@ -17,7 +19,7 @@ pub enum CallKind {
 /// Which of the next well-formed calls a fault hits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallMatch {
-    /// `None`: looks, reprocesses and token calls alike.
+    /// `None`: every kind alike.
     pub kind: Option<CallKind>,
     /// `None`: every target.
     pub id: Option<Guid>,
@@ -30,6 +32,10 @@ impl CallMatch {
 
     pub fn look() -> Self {
         Self { kind: Some(CallKind::Look), id: None }
+    }
+
+    pub fn list() -> Self {
+        Self { kind: Some(CallKind::List), id: None }
     }
 
     pub fn reprocess() -> Self {

@@ -8,6 +8,7 @@
 mod answer;
 mod call;
 mod fault;
+mod list;
 mod object;
 mod route;
 mod token;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -146,6 +147,11 @@ impl GraphSimulator {
         self.world().rate = calls_per_second;
     }
 
+    /// Entries of a page of a list; 3 unless told otherwise.
+    pub fn set_page_size(&self, entries: usize) {
+        self.world().page_size = entries.max(1);
+    }
+
     /// Answers every `$expand` with 400.
     pub fn refuse_expand(&self, refuse: bool) {
         self.world().refuse_expand = refuse;
@@ -202,6 +208,7 @@ async fn serve(world: Arc<Mutex<World>>, request: Request<Incoming>) -> Result<R
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().map(str::to_owned),
         content_type: header(CONTENT_TYPE.as_str()).unwrap_or_default(),
+        host: header(HOST.as_str()).unwrap_or_default(),
         token: header(AUTHORIZATION.as_str())
             .and_then(|value| value.strip_prefix("Bearer ").map(str::to_owned)),
         client_request_id: header("client-request-id"),

@@ -5,9 +5,24 @@ use crate::domain::target::{ApiVersion, TargetKind};
 /// What a path means. Ids are still text from outside.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
-    Token { tenant: &'a str },
-    Look { version: ApiVersion, kind: TargetKind, id: &'a str },
-    Reprocess { version: ApiVersion, kind: TargetKind, id: &'a str, via: ViaPath<'a> },
+    Token {
+        tenant: &'a str,
+    },
+    Look {
+        version: ApiVersion,
+        kind: TargetKind,
+        id: &'a str,
+    },
+    /// All assignment requests, to be filtered.
+    List {
+        version: ApiVersion,
+    },
+    Reprocess {
+        version: ApiVersion,
+        kind: TargetKind,
+        id: &'a str,
+        via: ViaPath<'a>,
+    },
 }
 
 /// The nested part of a path, if any.
@@ -35,6 +50,7 @@ impl<'a> Route<'a> {
             _ => return None,
         };
         let (set, id, rest) = match rest {
+            ["assignmentRequests"] => return Some(Self::List { version }),
             [set, id, rest @ ..] => (*set, *id, rest),
             _ => return None,
         };

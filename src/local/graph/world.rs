@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::GraphCall;
 use super::call::Call;
 use super::fault::Faults;
+use super::list::{PAGE_SIZE, Rest};
 use super::object::Live;
 use super::token::Tokens;
 use crate::domain::target::Target;
@@ -25,6 +26,10 @@ pub(super) struct World {
     pub violations: Vec<String>,
     pub latency: Duration,
     pub refuse_expand: bool,
+    /// Entries of a page of a list.
+    pub page_size: usize,
+    /// What the links handed out lead to, by path and query.
+    pub links: HashMap<String, Rest>,
     /// Calls to Graph a second; `None` is no limit.
     pub rate: Option<usize>,
     /// When the calls of the last second came, for `rate`.
@@ -34,7 +39,7 @@ pub(super) struct World {
 impl World {
     /// Empty; `url` is where it is served.
     pub fn new(url: String) -> Self {
-        Self { url, ..Self::default() }
+        Self { url, page_size: PAGE_SIZE, ..Self::default() }
     }
 
     pub fn now(&self) -> Timestamp {
