@@ -14,7 +14,8 @@ async fn main() -> Result<(), Error> {
     #[expect(clippy::disallowed_methods, reason = "the function's own environment")]
     let lookup = |name: &str| std::env::var(name).ok();
     let config = ReportConfig::read(lookup)?;
-    let telemetry = Telemetry::start("report", lookup("RUST_LOG").as_deref())?;
+    let function = lookup("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "report".to_owned());
+    let telemetry = Telemetry::start(&function, lookup("RUST_LOG").as_deref())?;
     let (reporter, clock) = (Reporter::new(config, Aws::new()), Clock::default());
     let answer = async |event: LambdaEvent<Box<RawValue>>| {
         let answer = reporter.answer(event.payload.get(), clock.now()).await;

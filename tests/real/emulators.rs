@@ -68,6 +68,7 @@ impl Emulators {
             secret: Uuid::new_v4().simple().to_string(),
         };
         graph.set_application(application.clone());
+        graph.set_behind_tls(true);
         let certificate = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
         std::fs::write(folder.join("root.pem"), certificate.cert.pem()).unwrap();
         let graph_url = behind_tls(&graph, &certificate).await;

@@ -55,7 +55,8 @@ impl World {
         });
         if !rest.is_empty() {
             let place = format!("{}?$skiptoken={}", call.path, Uuid::new_v4().simple());
-            body["@odata.nextLink"] = format!("http://{}{place}", call.host).into();
+            let scheme = if self.behind_tls { "https" } else { "http" };
+            body["@odata.nextLink"] = format!("{scheme}://{}{place}", call.host).into();
             self.links.insert(place, Rest { entries: rest });
         }
         body

@@ -152,6 +152,11 @@ impl GraphSimulator {
         self.world().page_size = entries.max(1);
     }
 
+    /// Something else ends TLS in front of it: links to next pages begin with `https`.
+    pub fn set_behind_tls(&self, behind_tls: bool) {
+        self.world().behind_tls = behind_tls;
+    }
+
     /// Answers every `$expand` with 400.
     pub fn refuse_expand(&self, refuse: bool) {
         self.world().refuse_expand = refuse;

@@ -1,35 +1,13 @@
 //! The functions' environment: nothing that they do not know, and all that they need.
 //!
-//! What the worker and the report know and need, they are asked themselves.
+//! What they know and need, they are asked themselves.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use regrant::config::{ConfigError, ReportConfig, WorkerConfig};
+use regrant::config::{ConfigError, ReportConfig, SweepConfig, WorkerConfig};
 
 use super::{Faults, Template};
-
-/// What the sweep knows, and whether it needs it.
-const SWEEP: [(&str, bool); 18] = [
-    ("AUDIT_TABLE", true),
-    ("QUEUE_URL", true),
-    ("GRAPH_TENANT_ID", true),
-    ("GRAPH_CLIENT_ID", true),
-    ("GRAPH_CREDENTIAL", true),
-    ("GRAPH_SECRET_ID", false),
-    ("GRAPH_CLOUD", false),
-    ("GRAPH_API_VERSION", false),
-    ("GRAPH_ENDPOINT", false),
-    ("GRAPH_AUTHORITY", false),
-    ("MAX_ATTEMPTS", false),
-    ("WINDOW", false),
-    ("CHECK_AFTER", false),
-    ("RETRY_AFTER", false),
-    ("GIVE_UP_AFTER", false),
-    ("CALL_TIMEOUT", false),
-    ("SWEEP_PACKAGES", false),
-    ("SWEEP_LIMIT", false),
-];
 
 /// Needed by two of the three credentials, and so by a template that offers them.
 const SECRET: &str = "GRAPH_SECRET_ID";
@@ -64,19 +42,8 @@ fn asked<T>(read: impl FnOnce(&dyn Fn(&str) -> Option<String>) -> Result<T, Conf
 
 fn settings(function: &str) -> Settings {
     match function {
-        "WorkerFunction" => {
-            let mut settings = asked(|lookup| WorkerConfig::read(lookup));
-            settings.known.insert("EVENT_BUS".to_owned());
-            settings
-        }
-        "SweepFunction" => Settings {
-            known: SWEEP.iter().map(|(name, _)| (*name).to_owned()).collect(),
-            required: SWEEP
-                .iter()
-                .filter(|(_, required)| *required)
-                .map(|(name, _)| (*name).to_owned())
-                .collect(),
-        },
+        "WorkerFunction" => asked(|lookup| WorkerConfig::read(lookup)),
+        "SweepFunction" => asked(|lookup| SweepConfig::read(lookup)),
         "ReportFunction" => {
             let mut settings = asked(|lookup| ReportConfig::read(lookup));
             // Its schedule fails without it.

@@ -7,12 +7,13 @@
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, PolicyEvaluationDecisionType};
 use futures::future::join_all;
-use regrant::config::{CredentialConfig, WorkerConfig};
+use regrant::config::CredentialConfig;
 use regrant::graph::cloud::federation_audience;
 
 use super::finding::{Finding, code, lacks_right, unanswered};
 use super::functions::{Deployed, Program};
 use super::names::Place;
+use super::settings::calling;
 
 /// With one of these a role could change or remove what is recorded.
 const CHANGES: [&str; 10] = [
@@ -105,7 +106,10 @@ fn questions(function: &Deployed, place: &Place, table: &str) -> Vec<Question> {
     }
     questions.extend(credential(function, place));
     if let Some(bus) = function.setting("EVENT_BUS").filter(|_| function.program == Program::Worker) {
-        questions.push(Question::new("events", place.bus(&bus), &["events:PutEvents"]));
+        let question = Question::new("events", place.bus(&bus), &["events:PutEvents"]);
+        // The template's policy allows events of this source only.
+        let context = vec![entry("events:source", ContextKeyTypeEnum::String, "regrant")];
+        questions.push(Question { context, ..question });
     }
     if let Some(bucket) = function.setting("REPORT_BUCKET").filter(|_| is_report) {
         questions.push(Question::new("bucket", place.bucket_objects(&bucket), &["s3:PutObject"]));
@@ -115,24 +119,14 @@ fn questions(function: &Deployed, place: &Place, table: &str) -> Vec<Question> {
 
 /// What the function needs to prove to Entra who it is.
 fn credential(function: &Deployed, place: &Place) -> Option<Question> {
-    if function.program == Program::Report {
-        return None;
-    }
-    let config = WorkerConfig::read(|name| function.setting(name)).ok()?;
-    match config.graph.credential {
+    let (graph, _) = calling(function)?;
+    match graph.credential {
         CredentialConfig::SecretText(_) => None,
         CredentialConfig::SecretId { secret_id } | CredentialConfig::Certificate { secret_id } => {
             Some(Question::new("secret", place.secret(&secret_id), &["secretsmanager:GetSecretValue"]))
         }
         CredentialConfig::Federated => {
-            let entry = |key: &str, kind: ContextKeyTypeEnum, value: &str| {
-                ContextEntry::builder()
-                    .context_key_name(key)
-                    .context_key_type(kind)
-                    .context_key_values(value)
-                    .build()
-            };
-            let audience = federation_audience(config.graph.cloud);
+            let audience = federation_audience(graph.cloud);
             // What the function sends; the template's policy allows exactly this.
             let context = vec![
                 entry("sts:IdentityTokenAudience", ContextKeyTypeEnum::StringList, audience),
@@ -143,6 +137,11 @@ fn credential(function: &Deployed, place: &Place) -> Option<Question> {
             Some(Question { context, ..question })
         }
     }
+}
+
+/// A value that the simulated call would carry.
+fn entry(key: &str, kind: ContextKeyTypeEnum, value: &str) -> ContextEntry {
+    ContextEntry::builder().context_key_name(key).context_key_type(kind).context_key_values(value).build()
 }
 
 async fn ask(client: &Client, role: &str, question: &Question) -> Result<Vec<Decided>, Finding> {

@@ -2,8 +2,11 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use regrant::config::{ConfigError, GraphConfig, ReportConfig, SubmitConfig, TrailConfig, WorkerConfig};
+use regrant::config::{
+    ConfigError, GraphConfig, ReportConfig, SubmitConfig, SweepConfig, TrailConfig, WorkerConfig,
+};
 use regrant::domain::target::ApiVersion;
 
 use super::finding::Finding;
@@ -51,21 +54,28 @@ pub fn check(
     }
     let find =
         |name: &str| functions.iter().find_map(|function| function.setting(name)).or_else(|| here(name));
-    let calling = functions.iter().filter(|function| function.program != Program::Report);
-    let deployed =
-        calling.filter_map(|function| WorkerConfig::read(|name| function.setting(name)).ok()).next();
-    let mine = WorkerConfig::read(here).ok();
-    let api_version =
-        deployed.as_ref().or(mine.as_ref()).map(|config| config.api_version).unwrap_or_default();
+    let deployed = functions.iter().find_map(calling);
+    let mine = WorkerConfig::read(here).ok().map(|config| (config.graph, config.api_version));
+    let api_version = deployed.as_ref().or(mine.as_ref()).map(|(_, version)| *version).unwrap_or_default();
     let chosen = Chosen {
         table: find("AUDIT_TABLE"),
         queue_url: find("QUEUE_URL"),
-        function: deployed.map(|config| config.graph),
-        here: mine.map(|config| config.graph),
+        function: deployed.map(|(graph, _)| graph),
+        here: mine.map(|(graph, _)| graph),
         api_version,
         packages: find("SWEEP_PACKAGES"),
     };
     (chosen, findings)
+}
+
+/// As whom a function calls Graph, and with which version; `None` if it does not, or its settings are not usable.
+pub fn calling(function: &Deployed) -> Option<(GraphConfig, ApiVersion)> {
+    let lookup = |name: &str| function.setting(name);
+    match function.program {
+        Program::Worker => WorkerConfig::read(lookup).ok().map(|config| (config.graph, config.api_version)),
+        Program::Sweep => SweepConfig::read(lookup).ok().map(|config| (config.graph, config.api_version)),
+        Program::Report => None,
+    }
 }
 
 fn of_machine(here: impl Fn(&str) -> Option<String>, named: bool) -> Finding {
@@ -116,16 +126,18 @@ fn of_function(function: &Deployed) -> Vec<Finding> {
         asked.borrow_mut().insert(name.to_owned());
         function.setting(name)
     };
+    let told = |table: &str, graph: &GraphConfig, call_timeout: Duration| {
+        let credential = function.setting("GRAPH_CREDENTIAL").unwrap_or_default();
+        let (tenant, client) = (&graph.tenant_id, &graph.client_id);
+        let what =
+            format!("table `{table}`, tenant {tenant}, application {client}, credential `{credential}`");
+        (what, call_timeout.as_secs())
+    };
     let read = match function.program {
-        Program::Worker | Program::Sweep => WorkerConfig::read(lookup).map(|config| {
-            let credential = function.setting("GRAPH_CREDENTIAL").unwrap_or_default();
-            let call_secs = config.call_timeout.as_secs();
-            let what = format!(
-                "table `{}`, tenant {}, application {}, credential `{credential}`",
-                config.audit_table, config.graph.tenant_id, config.graph.client_id
-            );
-            (what, call_secs)
-        }),
+        Program::Worker => WorkerConfig::read(lookup)
+            .map(|config| told(&config.audit_table, &config.graph, config.call_timeout)),
+        Program::Sweep => SweepConfig::read(lookup)
+            .map(|config| told(&config.audit_table, &config.graph, config.call_timeout)),
         Program::Report => ReportConfig::read(lookup)
             .map(|config| (format!("table `{}`, tenant {}", config.audit_table, config.tenant_id), 0)),
     };
@@ -146,8 +158,7 @@ fn of_function(function: &Deployed) -> Vec<Finding> {
     let asked = asked.into_inner();
     let unknown = function.environment.iter().flatten().map(|(name, _)| name.as_str()).filter(|name| {
         let is_foreign = name.starts_with('_') || FOREIGN.iter().any(|start| name.starts_with(start));
-        let is_sweeps = function.program == Program::Sweep && name.starts_with("SWEEP_");
-        !is_foreign && !is_sweeps && !asked.contains(*name)
+        !is_foreign && !asked.contains(*name)
     });
     let unknown = unknown.collect::<BTreeSet<_>>();
     if !unknown.is_empty() {
