@@ -13,8 +13,12 @@ mod http;
 mod path;
 mod proof;
 mod sight;
+#[cfg(feature = "cli")]
+mod signed_in;
 mod token;
 
 pub use client::{GraphClient, LookAnswer};
 pub use path::reprocess_path;
+#[cfg(feature = "cli")]
+pub use signed_in::SignedIn;
 pub use token::{Token, TokenError};

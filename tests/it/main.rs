@@ -23,6 +23,7 @@ mod refusals;
 mod report;
 mod rig;
 mod runtime_api;
+mod signed_in;
 mod stub;
 mod template;
 mod tls;
