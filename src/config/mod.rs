@@ -214,8 +214,11 @@ impl<L: Fn(&str) -> Option<String>> Settings<L> {
                  it must be {OF_AN_APPLICATION}"
             ));
         }
-        let rule =
-            if has_operator { "`federated`, `certificate`, `secret` or `signed-in`" } else { OF_AN_APPLICATION };
+        let rule = if has_operator {
+            "`federated`, `certificate`, `secret` or `signed-in`"
+        } else {
+            OF_AN_APPLICATION
+        };
         let kind = self.required("GRAPH_CREDENTIAL", rule, |text| match text {
             "federated" => Some(CredentialKind::Federated),
             "certificate" => Some(CredentialKind::Certificate),

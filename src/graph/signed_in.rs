@@ -130,11 +130,8 @@ mod tests {
         const APP: &str = "04B07795-8ddb-461a-bbee-02f9e1bf7b46";
         const WHO: &str = "9f0e2ad0-3f0c-4b6a-9a62-4d6a4f2f7c11";
         let (app, who) = (Guid::parse(APP).ok(), Guid::parse(WHO).ok());
-        let all = |lacks_permission| SignedIn {
-            client_id: app.clone(),
-            object_id: who.clone(),
-            lacks_permission,
-        };
+        let all =
+            |lacks_permission| SignedIn { client_id: app.clone(), object_id: who.clone(), lacks_permission };
         for (permissions, lacks) in [
             (r#""scp":"User.Read EntitlementManagement.ReadWrite.All""#, false),
             (r#""scp":"User.Read EntitlementManagement.Read.All""#, true),

@@ -81,10 +81,7 @@ async fn operators_own_sign_in_calls_graph_and_stands_in_the_trail() {
     assert_eq!((ran.code, &answer["status"], &*ran.stderr), (0, &json!("accepted"), ""), "{ran:?}");
     let records = signed.records().await;
     let Fact::AttemptStarted(started) = &records[0].fact else { panic!("{records:?}") };
-    assert_eq!(
-        (started.actor.client_id.as_str(), started.actor.credential),
-        (APP, CredentialKind::SignedIn)
-    );
+    assert_eq!((started.actor.client_id.as_str(), started.actor.credential), (APP, CredentialKind::SignedIn));
     let origin = records[0].origin.as_ref().unwrap();
     assert_eq!((origin.requested_by.as_deref(), &*records[0].by.function), (Some(WHO), "regrant"));
     // Once, for the configured tenant and Graph's own scope, and nobody asked Entra for an application's token.
@@ -121,7 +118,10 @@ async fn without_a_usable_sign_in_nothing_is_called_or_recorded() {
     for (script, expected) in [
         ("echo \"ERROR: Please run 'az login' to setup account.\" >&2; exit 1", "Please run 'az login'"),
         (&*format!("echo 'refused {token}' >&2; exit 1"), "refused [redacted]"),
-        (&*format!("echo '{{\"accessToken\":\"{token}\",\"tokenType\":\"Bearer\"}}'"), "version 2.54 or newer"),
+        (
+            &*format!("echo '{{\"accessToken\":\"{token}\",\"tokenType\":\"Bearer\"}}'"),
+            "version 2.54 or newer",
+        ),
         (&*format!("echo '{{\"accessToken\":{{\"x\":\"{token}\"}}}}'"), "version 2.54 or newer"),
         ("echo no json", "version 2.54 or newer"),
         ("rm -- \"$0\"; exit 127", "az not found on PATH"),

@@ -79,7 +79,8 @@ fn object<'a>(seen: &'a Seen, content_type: &str) -> (&'a str, &'a str) {
 }
 
 fn refusal(status: u16, code: &str) -> Answer {
-    let body = format!("<Error><Code>{code}</Code><Message>canary</Message><RequestId>s3-7</RequestId></Error>");
+    let body =
+        format!("<Error><Code>{code}</Code><Message>canary</Message><RequestId>s3-7</RequestId></Error>");
     Answer::new(status, body).with("Content-Type", "application/xml").with("x-amz-request-id", "s3-7")
 }
 

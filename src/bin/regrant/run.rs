@@ -41,7 +41,7 @@ const POLL: Duration = Duration::from_secs(2);
 /// Carry out one or a few requests now, and say how Graph answered
 ///
 /// With --function by the deployed function; without it by the same code in this process, with the worker's
-/// settings from the environment; there GRAPH_CREDENTIAL may also be `signed-in`: whoever signed in to the Azure CLI
+/// settings from the environment; there `GRAPH_CREDENTIAL` may also be `signed-in`: whoever signed in to the Azure CLI
 /// (`az login`), who then stands in the trail unless --requested-by names another. Either way the queue, and with it
 /// the deployed function, goes on with what is not settled. Refuses to run in this process when its clock is more
 /// than 30 s off Graph's.
