@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use aws_config::timeout::TimeoutConfig;
-use aws_sdk_s3::error::DisplayErrorContext;
+use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
 use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::aws::Aws;
+use crate::aws::{Aws, describe};
 use crate::config::ReportConfig;
 use crate::domain::report::{Period, Report, Scope};
 use crate::render::{csv, html, json, ocsf};
@@ -143,7 +143,7 @@ impl Reporter {
             let key = format!("reports/{}/{name}.{suffix}", self.config.tenant_id);
             let put = client.put_object().bucket(bucket).key(&key).content_type(content_type);
             let sent = put.body(ByteStream::from(body)).send().await;
-            sent.map_err(|error| anyhow::anyhow!("{}", DisplayErrorContext(&error)))
+            sent.map_err(|error| anyhow::anyhow!("{}{}", advice(error.code()), describe(&error)))
                 .with_context(|| format!("writing `{key}` into bucket `{bucket}`"))?;
             keys.push(key);
         }
@@ -184,6 +184,16 @@ impl Reporter {
             }
         };
         Ok((report, body))
+    }
+}
+
+/// What to do about the refusals that have one cause.
+fn advice(code: Option<&str>) -> &'static str {
+    match code {
+        Some("AccessDenied") => "the function's role needs `s3:PutObject` on it: ",
+        Some("NoSuchBucket") => "check `REPORT_BUCKET`: ",
+        Some("PermanentRedirect") => "the bucket must be in the function's region: ",
+        _ => "",
     }
 }
 

@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 
 use anyhow::{Context, anyhow};
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::query::QueryError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -23,6 +23,8 @@ use tokio::sync::mpsc;
 use crate::domain::record::format_millis;
 use crate::domain::report::{Entry, Follow, Stored};
 use crate::domain::target::Guid;
+use crate::trail::Trail;
+use crate::trail::fault::explained;
 
 /// Slices read at once: enough to hide the way to DynamoDB and back, few enough to keep pages out of memory.
 const SLICES_AT_ONCE: usize = 4;
@@ -57,6 +59,11 @@ impl TrailDays {
         Self { client, table, tenant }
     }
 
+    /// The same trail, by day.
+    pub async fn of(trail: &Trail) -> Self {
+        Self::new(trail.client().await.clone(), trail.table().to_owned(), trail.tenant().clone())
+    }
+
     /// Begins to read all records from `from` to before `to`.
     pub fn read(&self, from: Timestamp, to: Timestamp) -> Days {
         self.read_in(SLICE, from, to)
@@ -82,7 +89,7 @@ impl TrailDays {
         for day in [at, at + SignedDuration::from_hours(24)] {
             let day = &format_millis(day)[..10];
             let page = self.day_query(day, &format_millis(at), "9999").limit(1).send().await;
-            if !page.map_err(|error| self.explained(error))?.items().is_empty() {
+            if !page.map_err(|error| self.explained(&error))?.items().is_empty() {
                 return Ok(true);
             }
         }
@@ -100,7 +107,7 @@ impl TrailDays {
         let mut start = None;
         loop {
             let page = query.clone().set_exclusive_start_key(start).send().await;
-            let page = page.map_err(|error| self.explained(error))?;
+            let page = page.map_err(|error| self.explained(&error))?;
             for item in page.items.unwrap_or_default() {
                 entries.push(entry_of(item)?);
             }
@@ -131,7 +138,7 @@ impl TrailDays {
                 Ok(page) => page,
                 Err(error) => {
                     // A receiver that is gone wants no error either.
-                    let _ = pages.send(Err(self.explained(error))).await;
+                    let _ = pages.send(Err(self.explained(&error))).await;
                     return;
                 }
             };
@@ -167,26 +174,8 @@ impl TrailDays {
             .expression_attribute_names("#record", "record")
     }
 
-    /// What an operator can do about the few refusals that have one cause.
-    fn explained(&self, error: SdkError<QueryError>) -> anyhow::Error {
-        let table = &self.table;
-        let hint = match error.code() {
-            Some("ResourceNotFoundException") => {
-                format!("there is no table `{table}` in this account and region")
-            }
-            Some("ValidationException") => {
-                format!(
-                    "`{table}` is not an audit table: it has no index `byDay` of `tenantDay` and `at`, or other keys"
-                )
-            }
-            Some("AccessDeniedException") => {
-                format!(
-                    "reading needs the right `dynamodb:Query` on table `{table}` and on its index `byDay`"
-                )
-            }
-            _ => format!("cannot read table `{table}`"),
-        };
-        anyhow!("{}", DisplayErrorContext(&error)).context(hint)
+    fn explained(&self, error: &SdkError<QueryError>) -> anyhow::Error {
+        explained(error, &self.table)
     }
 }
 

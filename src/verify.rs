@@ -7,7 +7,8 @@ use jiff::Timestamp;
 
 use crate::domain::chain::{Check, Checked, Finding, Head, against};
 use crate::trail::Trail;
-use crate::trail::chains::{MOST_KEYS, Run};
+use crate::trail::chains::Run;
+use crate::trail::heads::MOST_KEYS;
 
 /// A chain that changes while it is read is read again so often before what was found is believed.
 const MOST_READINGS: u32 = 3;

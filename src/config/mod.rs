@@ -67,6 +67,9 @@ pub enum CredentialConfig {
     },
     /// The client secret itself, outside AWS.
     SecretText(SecretString),
+    /// Whoever signed in to the Azure CLI on this machine.
+    #[cfg(feature = "cli")]
+    SignedIn,
 }
 
 impl CredentialConfig {
@@ -75,6 +78,8 @@ impl CredentialConfig {
             Self::Federated => CredentialKind::Federated,
             Self::Certificate { .. } => CredentialKind::Certificate,
             Self::SecretId { .. } | Self::SecretText(_) => CredentialKind::Secret,
+            #[cfg(feature = "cli")]
+            Self::SignedIn => CredentialKind::SignedIn,
         }
     }
 }
@@ -89,13 +94,30 @@ impl WorkerConfig {
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         Settings::read(lookup, Settings::worker)
     }
+
+    /// The same for the command line, where the credential may also be the operator's own sign-in.
+    ///
+    /// With that, `GRAPH_CLIENT_ID` is not read: the application is the Azure CLI, unless the token says otherwise.
+    #[cfg(feature = "cli")]
+    pub fn read_for_operator(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        Settings::read(lookup, |settings| {
+            settings.has_operator = true;
+            settings.worker()
+        })
+    }
 }
 
 struct Settings<L> {
     lookup: L,
     faults: Vec<String>,
+    /// Somebody sits here, who may have signed in.
+    has_operator: bool,
 }
 
+/// The credential that is the operator's own.
+const SIGNED_IN: &str = "signed-in";
+/// What the Azure CLI is in every tenant and cloud; Microsoft lists it among its own applications.
+const AZURE_CLI: &str = "04b07795-8ddb-461a-bbee-02f9e1bf7b46";
 const GUID_RULE: &str = "a GUID in the 8-4-4-4-12 form";
 const BUS_RULE: &str = "the name of an EventBridge bus, 1 to 256 of `A-Za-z0-9._/-`, or its ARN (`arn:aws:events:…:event-bus/…`)";
 const DURATION_RULE: &str = "a whole number and `ms`, `s`, `m`, `h` or `d`, like `30s`, from 1ms to 365d";
@@ -106,7 +128,7 @@ const LONGEST_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl<L: Fn(&str) -> Option<String>> Settings<L> {
     fn read<T>(lookup: L, read: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, ConfigError> {
-        let mut settings = Self { lookup, faults: Vec::new() };
+        let mut settings = Self { lookup, faults: Vec::new(), has_operator: false };
         match read(&mut settings) {
             Some(config) if settings.faults.is_empty() => Ok(config),
             _ => Err(ConfigError(settings.faults)),
@@ -162,7 +184,11 @@ impl<L: Fn(&str) -> Option<String>> Settings<L> {
 
     fn graph(&mut self) -> Option<GraphConfig> {
         let tenant_id = self.tenant_id();
-        let client_id = self.required("GRAPH_CLIENT_ID", GUID_RULE, |text| Guid::parse(text).ok());
+        let client_id = if self.is_signed_in() {
+            Guid::parse(AZURE_CLI).ok()
+        } else {
+            self.required("GRAPH_CLIENT_ID", GUID_RULE, |text| Guid::parse(text).ok())
+        };
         let credential = self.credential();
         let cloud =
             self.optional("GRAPH_CLOUD", "`global`, `usgov`, `usgovdod` or `china`", Cloud::Global, cloud);
@@ -182,14 +208,31 @@ impl<L: Fn(&str) -> Option<String>> Settings<L> {
         })
     }
 
+    fn is_signed_in(&self) -> bool {
+        self.has_operator && self.get("GRAPH_CREDENTIAL").as_deref() == Some(SIGNED_IN)
+    }
+
     fn credential(&mut self) -> Option<CredentialConfig> {
-        let kind =
-            self.required("GRAPH_CREDENTIAL", "`federated`, `certificate` or `secret`", |text| match text {
-                "federated" => Some(CredentialKind::Federated),
-                "certificate" => Some(CredentialKind::Certificate),
-                "secret" => Some(CredentialKind::Secret),
-                _ => None,
-            });
+        const OF_AN_APPLICATION: &str = "`federated`, `certificate` or `secret`";
+        let (has_operator, found) = (self.has_operator, self.get("GRAPH_CREDENTIAL"));
+        if found.as_deref() == Some(SIGNED_IN) && !has_operator {
+            return self.fault(format!(
+                "`GRAPH_CREDENTIAL` `{SIGNED_IN}` is for the command line, a function has nobody who signs in; \
+                 it must be {OF_AN_APPLICATION}"
+            ));
+        }
+        let rule = if has_operator {
+            "`federated`, `certificate`, `secret` or `signed-in`"
+        } else {
+            OF_AN_APPLICATION
+        };
+        let kind = self.required("GRAPH_CREDENTIAL", rule, |text| match text {
+            "federated" => Some(CredentialKind::Federated),
+            "certificate" => Some(CredentialKind::Certificate),
+            "secret" => Some(CredentialKind::Secret),
+            SIGNED_IN => Some(CredentialKind::SignedIn),
+            _ => None,
+        });
         let secret_id = self.get("GRAPH_SECRET_ID");
         let secret = self.get("GRAPH_CLIENT_SECRET");
         match (kind?, secret_id, secret) {
@@ -197,6 +240,11 @@ impl<L: Fn(&str) -> Option<String>> Settings<L> {
             (CredentialKind::Certificate, Some(secret_id), None) => Some(CredentialConfig::Certificate { secret_id }),
             (CredentialKind::Secret, Some(secret_id), None) => Some(CredentialConfig::SecretId { secret_id }),
             (CredentialKind::Secret, None, Some(secret)) => Some(CredentialConfig::SecretText(secret.into())),
+            #[cfg(feature = "cli")]
+            (CredentialKind::SignedIn, None, None) => Some(CredentialConfig::SignedIn),
+            (CredentialKind::SignedIn, _, _) => self.fault(
+                "`GRAPH_SECRET_ID` and `GRAPH_CLIENT_SECRET` must not be set with `GRAPH_CREDENTIAL` `signed-in`: the Azure CLI has the token",
+            ),
             (CredentialKind::Federated, _, _) => self.fault(
                 "`GRAPH_SECRET_ID` and `GRAPH_CLIENT_SECRET` must not be set with `GRAPH_CREDENTIAL` `federated`: it needs no secret",
             ),
@@ -370,7 +418,7 @@ pub struct ReportConfig {
 impl ReportConfig {
     /// Reads the settings through `lookup`; an empty value counts as absent.
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let mut settings = Settings { lookup, faults: Vec::new() };
+        let mut settings = Settings { lookup, faults: Vec::new(), has_operator: false };
         let audit_table =
             settings.required("AUDIT_TABLE", "a table name: 3 to 255 of `A-Za-z0-9_.-`", table_name);
         let tenant_id = settings.required("GRAPH_TENANT_ID", GUID_RULE, |text| Guid::parse(text).ok());

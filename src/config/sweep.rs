@@ -33,6 +33,15 @@ impl SweepConfig {
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         Settings::read(lookup, Settings::sweep)
     }
+
+    /// As [`SweepConfig::read`]; the credential may also be the operator's own sign-in.
+    #[cfg(feature = "cli")]
+    pub fn read_for_operator(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        Settings::read(lookup, |settings| {
+            settings.has_operator = true;
+            settings.sweep()
+        })
+    }
 }
 
 impl<L: Fn(&str) -> Option<String>> Settings<L> {

@@ -167,3 +167,36 @@ fn sweep_reads_packages_once_each_and_names_every_wrong_one() {
         assert!(starts.iter().any(|start| fault.starts_with(start)) && fault.ends_with(end), "{fault}");
     }
 }
+
+#[cfg(feature = "cli")]
+#[test]
+fn own_sign_in_is_for_the_command_line_only() {
+    let signed_in = ("GRAPH_CREDENTIAL", "signed-in");
+    assert_eq!(
+        fault(&[signed_in]),
+        "`GRAPH_CREDENTIAL` `signed-in` is for the command line, a function has nobody who signs in; \
+         it must be `federated`, `certificate` or `secret`"
+    );
+    let read = |changes: &[(&str, &str)]| {
+        let base = [
+            ("AUDIT_TABLE", "regrant-audit"),
+            ("QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/000000000000/regrant"),
+            ("GRAPH_TENANT_ID", GUID),
+        ];
+        WorkerConfig::read_for_operator(|name| {
+            let found = changes.iter().chain(&base).find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    };
+    let graph = read(&[signed_in]).unwrap().graph;
+    assert_eq!(
+        (graph.credential.kind(), graph.client_id.as_str()),
+        (CredentialKind::SignedIn, "04b07795-8ddb-461a-bbee-02f9e1bf7b46")
+    );
+    assert!(read(&[signed_in, ("GRAPH_SECRET_ID", "regrant/graph")]).is_err());
+    assert!(read(&[("GRAPH_CREDENTIAL", "federated"), ("GRAPH_CLIENT_ID", GUID)]).is_ok());
+    assert_eq!(
+        read(&[("GRAPH_CREDENTIAL", "password"), ("GRAPH_CLIENT_ID", GUID)]).unwrap_err().0,
+        ["`GRAPH_CREDENTIAL` must be `federated`, `certificate`, `secret` or `signed-in`, is \"password\""]
+    );
+}

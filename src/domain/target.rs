@@ -144,7 +144,7 @@ pub enum Cloud {
     China,
 }
 
-/// How the application proves to Entra who it is.
+/// How it is proved to Entra who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CredentialKind {
@@ -152,6 +152,9 @@ pub enum CredentialKind {
     Federated,
     Certificate,
     Secret,
+    /// The operator's own sign-in; then the client is the one it was done with.
+    #[serde(rename = "signed-in")]
+    SignedIn,
 }
 
 #[cfg(test)]

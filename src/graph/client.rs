@@ -59,6 +59,12 @@ impl GraphClient {
         date(call.send().await.ok()?.headers())
     }
 
+    /// Whom the token of this process was given to, for a credential that is somebody's own sign-in.
+    #[cfg(feature = "cli")]
+    pub async fn signed_in(&self) -> Result<super::SignedIn, TokenError> {
+        Ok(super::SignedIn::of(&self.token().await?))
+    }
+
     /// A token other than `refused`, which Graph answered with 401.
     pub async fn renew(&self, refused: &Token) -> Result<Token, TokenError> {
         self.tokens.renew(refused).await

@@ -30,10 +30,12 @@ use super::http::{LazyClient, read, reason};
 use super::proof::{Proof, Proofs};
 use super::token::{Token, TokenError};
 use crate::aws::Aws;
+#[cfg(feature = "cli")]
+use crate::config::CredentialConfig;
 use crate::config::GraphConfig;
 
 /// Tokens live for hours at most; a longer claim is not believed, and cannot overflow a point in time.
-const LONGEST_LIFETIME: Duration = Duration::from_secs(48 * 3600);
+pub(super) const LONGEST_LIFETIME: Duration = Duration::from_secs(48 * 3600);
 
 /// A token endpoint that failed is asked once more after this.
 const PAUSE: Duration = Duration::from_millis(150);
@@ -71,6 +73,10 @@ impl Exchange {
     /// A credential that is refused is tried a second time only if there is reason for hope: the secret has
     /// been rotated since it was read, or the assertion was outside its time range.
     pub(super) async fn run(&mut self, now: Instant, timeout: Duration) -> Result<Granted, TokenError> {
+        #[cfg(feature = "cli")]
+        if matches!(self.config.credential, CredentialConfig::SignedIn) {
+            return super::signed_in::token(&self.config).await;
+        }
         let end = now + timeout;
         let kind = self.config.credential.kind();
         let proof = self.proof(end, timeout).await?;

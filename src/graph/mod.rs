@@ -16,6 +16,8 @@ mod path;
 mod proof;
 mod reach;
 mod sight;
+#[cfg(feature = "cli")]
+mod signed_in;
 mod token;
 
 pub use claims::Claims;
@@ -23,4 +25,6 @@ pub use client::{GraphClient, LookAnswer};
 pub use list::{FailedList, Next, Page, PageAnswer};
 pub use path::reprocess_path;
 pub use reach::Reach;
+#[cfg(feature = "cli")]
+pub use signed_in::SignedIn;
 pub use token::{Token, TokenError};

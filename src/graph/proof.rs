@@ -54,6 +54,11 @@ impl Proofs {
     /// A proof for one exchange; an assertion is a fresh one each time.
     pub(super) async fn get(&mut self) -> Result<Proof, TokenError> {
         match self.config.credential.clone() {
+            #[cfg(feature = "cli")]
+            CredentialConfig::SignedIn => Err(TokenError::Refused {
+                reason: "a sign-in has no proof of identity".to_owned(),
+                advice: "report this: the Azure CLI should have been asked".to_owned(),
+            }),
             CredentialConfig::Federated => self.web_identity_token().await.map(Proof::Assertion),
             CredentialConfig::SecretText(text) => Ok(Proof::Secret(text)),
             CredentialConfig::SecretId { secret_id } => self.kept(&secret_id).await.map(Proof::Secret),
@@ -77,6 +82,8 @@ impl Proofs {
     pub(super) async fn reread(&mut self) -> Result<bool, TokenError> {
         let secret_id = match &self.config.credential {
             CredentialConfig::Federated | CredentialConfig::SecretText(_) => return Ok(false),
+            #[cfg(feature = "cli")]
+            CredentialConfig::SignedIn => return Ok(false),
             CredentialConfig::SecretId { secret_id } | CredentialConfig::Certificate { secret_id } => {
                 secret_id.clone()
             }

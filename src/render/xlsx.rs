@@ -1,10 +1,12 @@
 //! The report as a workbook: summary, unresolved, attempts, integrity. Attempts go to a temporary file as they
 //! come, so a long trail does not fill the memory. Dates are dates and numbers are numbers.
 
-use jiff::Timestamp;
-use rust_xlsxwriter::{ExcelDateTime, Format, Workbook, Worksheet, XlsxError};
+mod cells;
 
-use super::csv::{self, COLUMNS, row};
+use rust_xlsxwriter::{Format, Workbook, Worksheet, XlsxError};
+
+use self::cells::{Lines, Styles, count, harmless, put_instant};
+use super::csv::{COLUMNS, row};
 use super::words::{endings, plain};
 use crate::domain::record::stored_name;
 use crate::domain::report::{Attempt, Repair, Report};
@@ -22,12 +24,6 @@ pub struct Book {
     styles: Styles,
     next_row: u32,
     left_out: u64,
-}
-
-struct Styles {
-    head: Format,
-    instant: Format,
-    share: Format,
 }
 
 impl Book {
@@ -220,73 +216,6 @@ fn integrity(sheet: &mut Worksheet, styles: &Styles, report: &Report) -> Result<
     Ok(())
 }
 
-/// A sheet of names and values, line by line.
-struct Lines<'a> {
-    sheet: &'a mut Worksheet,
-    styles: &'a Styles,
-    row: u32,
-}
-
-impl Lines<'_> {
-    fn head(&mut self, title: &str) -> Result<(), XlsxError> {
-        self.row += u32::from(self.row > 0);
-        self.sheet.write_string_with_format(self.row, 0, title, &self.styles.head)?;
-        self.row += 1;
-        Ok(())
-    }
-
-    fn name(&mut self, name: &str) -> Result<u32, XlsxError> {
-        self.sheet.write_string(self.row, 0, harmless(name.to_owned()))?;
-        self.row += 1;
-        Ok(self.row - 1)
-    }
-
-    fn text(&mut self, name: &str, text: &str) -> Result<(), XlsxError> {
-        let row = self.name(name)?;
-        self.sheet.write_string(row, 1, harmless(text.to_owned())).map(drop)
-    }
-
-    fn number(&mut self, name: &str, number: u64) -> Result<(), XlsxError> {
-        let row = self.name(name)?;
-        self.sheet.write_number(row, 1, count(number)).map(drop)
-    }
-
-    fn maybe(&mut self, name: &str, number: Option<u64>) -> Result<(), XlsxError> {
-        let row = self.name(name)?;
-        number.map_or(Ok(()), |number| self.sheet.write_number(row, 1, count(number)).map(drop))
-    }
-
-    fn share(&mut self, name: &str, share: Option<f64>) -> Result<(), XlsxError> {
-        let row = self.name(name)?;
-        let Some(share) = share else { return Ok(()) };
-        self.sheet.write_number_with_format(row, 1, share, &self.styles.share).map(drop)
-    }
-
-    fn instant(&mut self, name: &str, at: Option<Timestamp>) -> Result<(), XlsxError> {
-        let row = self.name(name)?;
-        at.map_or(Ok(()), |at| put_instant(self.sheet, row, 1, self.styles, at))
-    }
-}
-
-/// Excel knows no time zone: UTC, as everywhere in the report.
-fn put_instant(
-    sheet: &mut Worksheet,
-    row: u32,
-    column: u16,
-    styles: &Styles,
-    at: Timestamp,
-) -> Result<(), XlsxError> {
-    let date = ExcelDateTime::from_timestamp(at.as_second())?;
-    sheet.write_datetime_with_format(row, column, &date, &styles.instant).map(drop)
-}
-
-/// Made harmless, and no longer than a cell may be.
-fn harmless(text: String) -> String {
-    /// Excel takes 32,767.
-    const LONGEST: usize = 32_000;
-    csv::harmless(text.chars().take(LONGEST).collect())
-}
-
 fn width(name: &str) -> u32 {
     match name {
         "id" | "accessPackageId" | "subjectId" | "clientRequestId" | "graphRequestId" | "requestedBy" => 38,
@@ -294,9 +223,4 @@ fn width(name: &str) -> u32 {
         "repairEnding" | "errorCode" | "requestId" | "ticket" => 26,
         _ => 20,
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a spreadsheet has no other numbers")]
-fn count(number: u64) -> f64 {
-    number as f64
 }

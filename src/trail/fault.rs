@@ -9,7 +9,7 @@ use crate::aws::causes;
 use crate::domain::redact::{cut, redact};
 
 /// The error in words that name the table and what to look at; whatever is not known is told with its causes.
-pub(super) fn explained<E>(error: &E, table: &str) -> anyhow::Error
+pub(crate) fn explained<E>(error: &E, table: &str) -> anyhow::Error
 where
     E: Error + ProvideErrorMetadata + 'static,
 {
@@ -20,12 +20,12 @@ where
             anyhow!("there is no table `{table}` in this account and region")
         }
         Some("AccessDeniedException") => anyhow!("no right to read table `{table}`: {message}"),
-        Some(
-            "UnrecognizedClientException"
-            | "InvalidSignatureException"
-            | "ExpiredTokenException"
-            | "IncompleteSignatureException",
-        ) => anyhow!("AWS refused the credentials for table `{table}`"),
+        Some("UnrecognizedClientException" | "ExpiredTokenException" | "IncompleteSignatureException") => {
+            anyhow!("AWS refused the credentials for table `{table}`")
+        }
+        Some("InvalidSignatureException") => {
+            anyhow!("AWS refused the credentials for table `{table}`, or this machine's clock is wrong")
+        }
         Some("ValidationException") => {
             anyhow!("table `{table}` is not an audit table of regrant: {message}")
         }

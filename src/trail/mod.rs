@@ -4,7 +4,8 @@
 //! lock: two writers of the same number cannot both succeed. A crash leaves a whole record or none.
 
 pub mod chains;
-mod fault;
+pub(crate) mod fault;
+pub mod heads;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -207,7 +208,7 @@ impl Trail {
         Ok(text(item, "hash")?.to_owned())
     }
 
-    async fn client(&self) -> &Client {
+    pub(crate) async fn client(&self) -> &Client {
         self.client.get_or_init(|| async { Client::new(self.aws.config().await) }).await
     }
 }

@@ -266,6 +266,61 @@ async fn cancel_ends_a_repair_and_says_who_and_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn cancel_without_a_name_names_the_caller_as_aws_knows_it() {
+    const ARN: &str = "arn:aws:sts::111122223333:assumed-role/identity-operator/someone";
+    let (_stack, mut settings, trail) = stack().await;
+    let sts = Stub::start([]).await;
+    settings.push(("AWS_ENDPOINT_URL_STS", sts.url.to_string()));
+    Story::new(REQUEST, 1).start(now(), "r-1", 1).append_to(&trail).await;
+    let (folder, id) = (Folder::new(), id(1));
+    let cancel = || folder.run_with(&["cancel", id.as_str(), "--reason", "package retired"], &settings, None);
+    sts.then(
+        Answer::new(403, "<ErrorResponse><Error><Code>ExpiredToken</Code><Message>canary</Message></Error></ErrorResponse>")
+            .with("x-amzn-RequestId", "sts-7"),
+    );
+    let ran = cancel();
+    let expected = "error: AWS does not say who is calling: name yourself with --by: \
+        AWS STS: HTTP 403, `ExpiredToken`, request id sts-7\n";
+    assert_eq!((ran.code, &*ran.stdout, &*ran.stderr), (1, "", expected));
+    sts.take_one();
+    let answer = format!(
+        "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
+         <Arn>{ARN}</Arn><UserId>AROAEXAMPLE:someone</UserId><Account>111122223333</Account>\
+         </GetCallerIdentityResult></GetCallerIdentityResponse>"
+    );
+    sts.then(Answer::new(200, answer).with("Content-Type", "text/xml"));
+    let ran = cancel();
+    assert_eq!(ran.stdout, format!("canceled repair 1 of assignmentRequest {id}: record 2, by {ARN}\n"));
+    assert_eq!(sts.take_one().field("Action"), "GetCallerIdentity");
+    let key = Target { kind: REQUEST, id: id.clone() }.key(trail.tenant());
+    let records = trail.history(key, regrant::trail::READING_PATIENCE).await.unwrap().records;
+    assert_eq!(records[1].origin.as_ref().unwrap().requested_by.as_deref(), Some(ARN));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancel_also_works_on_a_database_and_then_wants_a_name() {
+    let folder = folder_with_trail().await;
+    let words = ["cancel", id(4).as_str(), "--reason", "trying it", "--db", "audit.db"].map(str::to_owned);
+    let run =
+        |more: &[&str]| folder.run_with(&[&words.each_ref().map(String::as_str), more].concat(), &[], None);
+    let ran = run(&[]);
+    assert_eq!((ran.code, ran.stderr.contains("--by <WHO>")), (2, true), "{ran:?}");
+    let ran = run(&["--by", "me"]);
+    let expected = format!("canceled repair 1 of assignment {}: record 3, by me\n", id(4));
+    assert_eq!((ran.code, ran.stdout), (0, expected));
+    assert_eq!(ran.stderr, "note: Graph took attempt 1, and may still deliver\n");
+    assert_eq!(run(&["--by", "me"]).code, 1);
+    assert_eq!(folder.run("verify --db audit.db").code, 0);
+    // Who cancels asks for nothing: the report counts the four requests that there were.
+    let report = folder.run("report --from 2026-03-05 --to 2026-03-06 --format json --db audit.db");
+    let report = serde_json::from_str::<Value>(&report.stdout).unwrap();
+    assert_eq!(
+        (&report["totals"]["requests"], &report["endings"]["abandoned"], &report["endings"]["open"]),
+        (&json!(4), &json!(2), &json!(0))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn run_calls_graph_from_this_process_and_leaves_the_rest_to_the_queue() {
     let (stack, settings, trail) = stack().await;
     stack.graph.put(Simulated::failed_request(id(1), stack.graph.now()));
@@ -334,6 +389,11 @@ async fn each_example_of_the_help_works() {
     std::fs::write(folder.path("requests.jsonl"), line).unwrap();
     let manifest = ["export", "-o", "march.jsonl", "--manifest", "march-manifest.json"];
     assert_eq!(folder.run_with(&manifest, &settings, None).code, 0);
+    std::fs::create_dir(folder.path("events")).unwrap();
+    for name in ["sqs-batch.json", "direct-one.json"] {
+        let event = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("events").join(name);
+        std::fs::copy(event, folder.path("events").join(name)).unwrap();
+    }
     let mut ran = 0;
     let fake = Fake::start().await;
     let doctors = [fake.machine(), here(&fake)].concat();
@@ -343,12 +403,14 @@ async fn each_example_of_the_help_works() {
         "history",
         "status",
         "open",
+        "report",
         "submit",
         "run",
         "cancel",
         "completions",
         "doctor",
         "sweep",
+        "local",
     ] {
         // It asks more services than the stack has.
         let settings = if command == "doctor" { &doctors } else { &settings };
@@ -366,7 +428,7 @@ async fn each_example_of_the_help_works() {
         }
         assert!(help.contains("Exit codes:") || command == "completions", "{help}");
     }
-    assert_eq!(ran, 25);
+    assert_eq!(ran, 29);
 }
 
 fn shell(folder: &Folder, line: &str, settings: &[(&'static str, String)]) -> Ran {

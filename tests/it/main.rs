@@ -29,6 +29,7 @@ mod refusals;
 mod report;
 mod rig;
 mod runtime_api;
+mod signed_in;
 mod stub;
 mod sweep;
 mod sweep_process;

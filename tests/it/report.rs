@@ -281,7 +281,8 @@ async fn wrong_table_is_named_with_its_fault() {
     let days = TrailDays::new(server.client(), "other".to_owned(), tenant());
     let error = report(&days, scope(), |_| Ok(()), |_| ()).await.unwrap_err();
     assert!(
-        error.to_string().starts_with("`other` is not an audit table: it has no index `byDay`"),
+        error.to_string().starts_with("table `other` is not an audit table of regrant: ")
+            && error.to_string().contains("byDay"),
         "{error:#}"
     );
     let days = TrailDays::new(server.client(), AUDIT_TABLE.to_owned(), tenant());

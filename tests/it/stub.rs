@@ -96,6 +96,8 @@ impl Seen {
 #[derive(Default)]
 struct Script {
     answers: VecDeque<Answer>,
+    /// What whoever asks beyond `answers` gets; without it, nobody may.
+    otherwise: Option<Answer>,
     seen: Vec<Seen>,
     unexpected: Vec<Seen>,
 }
@@ -120,6 +122,13 @@ impl Stub {
             }
         });
         Self { url, script, accepting }
+    }
+
+    /// Answers every request alike, however many come.
+    pub async fn always(answer: Answer) -> Self {
+        let stub = Self::start([]).await;
+        stub.script.lock().unwrap().otherwise = Some(answer);
+        stub
     }
 
     pub fn then(&self, answer: Answer) {
@@ -160,7 +169,7 @@ async fn serve(mut socket: TcpStream, connection: usize, script: Arc<Mutex<Scrip
     while let Some(seen) = next_request(&mut socket, &mut buffer, connection).await {
         let answer = {
             let mut script = script.lock().unwrap();
-            let answer = script.answers.pop_front();
+            let answer = script.answers.pop_front().or(script.otherwise.clone());
             if answer.is_none() {
                 script.unexpected.push(seen.clone());
             }

@@ -43,7 +43,17 @@ pub struct Emulators {
     pub private_key: String,
     /// With the certificate to be trusted in it, as `root.pem`; gone at the end.
     pub folder: PathBuf,
-    process: Child,
+    _moto: Moto,
+}
+
+/// The server's process; ended when dropped.
+struct Moto(Child);
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[derive(Clone)]
@@ -107,7 +117,7 @@ impl Emulators {
             certificate_id,
             private_key,
             folder,
-            process,
+            _moto: process,
         }
     }
 
@@ -122,14 +132,11 @@ impl Emulators {
 
 impl Drop for Emulators {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "where `.ci/real` put the server")]
-async fn start_moto() -> (String, Child) {
+async fn start_moto() -> (String, Moto) {
     let program = std::env::var("REGRANT_REAL_MOTO").expect("`REGRANT_REAL_MOTO` is not set: run .ci/real");
     // Taken again by the server a moment later; nothing else on this machine hands out ports in order.
     let port = Port::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -138,8 +145,8 @@ async fn start_moto() -> (String, Child) {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+        .spawn();
+    let process = Moto(process.unwrap());
     let url = format!("http://127.0.0.1:{port}");
     let until = Instant::now() + Duration::from_secs(60);
     while TcpStream::connect(("127.0.0.1", port)).await.is_err() {

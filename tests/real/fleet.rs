@@ -23,6 +23,8 @@ const WORKERS: usize = 4;
 /// Six times that is the queue's visibility timeout in the template; here it is shorter, so that a killed worker's
 /// messages come back soon.
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(12);
+/// A direct request's message comes that much later, and a few seconds.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// A killed process comes that long after the last.
 const KILL_EVERY: Duration = Duration::from_secs(3);
 const KILLS: usize = 3;
@@ -106,7 +108,6 @@ impl Settings {
 }
 
 /// The bootstrap of a function.
-#[expect(clippy::disallowed_methods, reason = "where `.ci/real` put the functions")]
 pub fn program(name: &str) -> String {
     let path = match std::env::var("REGRANT_REAL_FUNCTIONS") {
         Ok(folder) => PathBuf::from(folder).join(name).join("bootstrap"),
@@ -135,7 +136,7 @@ pub fn regrant(variables: &Variables, arguments: &[&str]) -> Said {
 
 /// The function's answer to one event, which must be one.
 pub async fn one_answer(function: &Function, payload: String) -> Value {
-    match function.invoke(payload, Duration::from_secs(120)).await {
+    match function.invoke(payload, ANSWER_WITHIN).await {
         Ended::Response(answer) => answer,
         other => panic!("{other:?}"),
     }

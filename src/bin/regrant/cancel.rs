@@ -1,13 +1,14 @@
-//! `regrant cancel`: ends an open repair by a record that names who and why. Calls nobody but the table and STS.
+//! `regrant cancel`: ends an open repair by a record that names who and why. Calls nobody but the table and, to
+//! learn who calls, STS.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use jiff::Timestamp;
-use regrant::aws::Aws;
+use regrant::aws::{Aws, describe};
 use regrant::clock::Clock;
-use regrant::config::TrailConfig;
 use regrant::domain::record::{AbandonWhy, By, Fact, Origin, Record, Source, SourceKind, VERSION};
 use regrant::domain::request::Request;
 use regrant::domain::state::{Phase, State};
@@ -16,9 +17,9 @@ use regrant::trail::{AppendError, Trail};
 use uuid::Uuid;
 
 use crate::output::Out;
-use crate::source::OneTarget;
+use crate::source::{self, OneTarget};
 use crate::words::plain;
-use crate::{Ended, Unusable, setting};
+use crate::{Ended, Unusable};
 
 /// How long the one record may take to be stored.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -51,18 +52,23 @@ pub struct Arguments {
     /// Who; without it the caller's identity from AWS STS.
     #[arg(long, value_name = "WHO")]
     by: Option<String>,
+    /// Write to a database that `regrant local` left, instead of the deployed table; needs --by.
+    #[arg(long, value_name = "FILE", requires = "by")]
+    db: Option<PathBuf>,
 }
 
 pub async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
-    let config = TrailConfig::read(setting).map_err(Unusable::new)?;
-    let aws = Aws::patient().await;
-    let trail = Trail::new(aws.clone(), config.audit_table, config.tenant_id);
-    let target = one_open(&trail, &arguments.target).await?;
+    let opened = source::Source { db: arguments.db.clone() }.open().await?;
+    opened.read(async |opened| cancel(&opened.trail, &arguments).await).await
+}
+
+async fn cancel(trail: &Trail, arguments: &Arguments) -> anyhow::Result<Ended> {
+    let target = one_open(trail, &arguments.target).await?;
     let who = match &arguments.by {
         Some(who) => who.clone(),
-        None => caller(&aws).await?,
+        None => caller(&Aws::patient().await).await?,
     };
-    let request = cancellation(&target, &who, &arguments)?;
+    let request = cancellation(&target, &who, arguments)?;
     let mut out = Out::stdout();
     for _ in 0..MOST_CONFLICTS {
         let key = target.key(trail.tenant());
@@ -80,7 +86,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
             }
             Phase::NoAttempt | Phase::Doubtful(_, _) | Phase::FailedAgain(_, _) => None,
         };
-        let record = record(&trail, &request, &state, history.head.seq + 1, Clock::default().now());
+        let record = record(trail, &request, &state, history.head.seq + 1, Clock::default().now());
         match trail.append(&key, &history.head, &record, PATIENCE).await {
             Ok(head) => {
                 let kind = target.kind.as_str();
@@ -127,8 +133,7 @@ async fn one_open(trail: &Trail, one: &OneTarget) -> anyhow::Result<Target> {
 async fn caller(aws: &Aws) -> anyhow::Result<String> {
     let client = aws_sdk_sts::Client::new(aws.config().await);
     let identity = client.get_caller_identity().send().await;
-    let identity =
-        identity.map_err(|error| anyhow::anyhow!("{}", aws_sdk_sts::error::DisplayErrorContext(&error)));
+    let identity = identity.map_err(|error| anyhow::anyhow!("AWS STS: {}", describe(&error)));
     let identity = identity.context("AWS does not say who is calling: name yourself with --by")?;
     identity.arn.context("AWS does not say who is calling: name yourself with --by")
 }

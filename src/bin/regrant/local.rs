@@ -41,6 +41,10 @@ const DIRECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// target in the files. All waits are compressed to seconds. Nothing leaves this machine.
 #[derive(Args)]
 #[command(after_help = "\
+Examples:
+  regrant local events/sqs-batch.json
+  regrant local events/direct-one.json --db demo.db
+
 Exit codes:
   0  every request settled well or was skipped (invalid messages are recorded and listed, and change nothing)
   1  failed: the stack or the worker did not work

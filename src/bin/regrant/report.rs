@@ -2,27 +2,20 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
-use anyhow::{Context, bail, ensure};
-use aws_sdk_dynamodb::Client;
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::{SignedDuration, Timestamp};
-use regrant::aws::Aws;
 use regrant::clock::Clock;
-use regrant::config::ReportConfig;
-use regrant::domain::pace::Policy;
 use regrant::domain::report::{Fault, Period, Report, Scope};
-use regrant::domain::target::Guid;
-use regrant::local::AUDIT_TABLE;
-use regrant::local::dynamodb::{Database, DynamoDbServer, tenant_in_trail};
 use regrant::render::{csv, html, json, ocsf, table, xlsx};
 use regrant::reporting::report;
 use regrant::trail_days::TrailDays;
 
 use crate::Ended;
+use crate::source::{Opened, Source};
 
 /// A record dated later than this is not late reading but a clock that is ahead.
 const CLOCK_MARGIN: SignedDuration = SignedDuration::from_mins(1);
@@ -62,9 +55,8 @@ pub struct Arguments {
     /// Where to write; standard output by default. An existing file is replaced when the report is complete.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// An audit database that `regrant local` left, instead of the deployed table.
-    #[arg(long, value_name = "FILE")]
-    db: Option<PathBuf>,
+    #[command(flatten)]
+    source: Source,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -94,13 +86,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
         eprintln!("error: a workbook is not for a terminal: name a file with `-o`");
         return Ok(Ended::Usage);
     }
-    let opened = match &arguments.db {
-        Some(path) => Opened::file(path).await?,
-        None => Opened::table().await?,
-    };
-    let written = write_report(&opened, &arguments, period, now).await;
-    opened.close().await?;
-    written
+    let opened = arguments.source.open().await?;
+    opened.read(async |opened| write_report(opened, &arguments, period, now).await).await
 }
 
 async fn write_report(
@@ -110,18 +97,19 @@ async fn write_report(
     now: Timestamp,
 ) -> anyhow::Result<Ended> {
     let window = SignedDuration::try_from(opened.window)?;
-    let scope = Scope { tenant: opened.tenant.clone(), from: period.from, to: period.to, now, window };
+    let scope =
+        Scope { tenant: opened.trail.tenant().clone(), from: period.from, to: period.to, now, window };
+    let days = TrailDays::of(&opened.trail).await;
     let progress = progress_bar(period);
     let report = match &arguments.output {
-        None => render(&opened.days, scope, arguments.format, BufWriter::new(io::stdout()), &progress).await,
+        None => render(&days, scope, arguments.format, BufWriter::new(io::stdout()), &progress).await,
         Some(path) => {
             // The name appears when the file is whole.
             let mut part = path.as_os_str().to_owned();
             part.push(".part");
             let part = PathBuf::from(part);
             let file = File::create(&part).with_context(|| format!("cannot write `{}`", part.display()))?;
-            let rendered =
-                render(&opened.days, scope, arguments.format, BufWriter::new(file), &progress).await;
+            let rendered = render(&days, scope, arguments.format, BufWriter::new(file), &progress).await;
             match &rendered {
                 Ok(_) => std::fs::rename(&part, path)
                     .with_context(|| format!("cannot write `{}`", path.display()))?,
@@ -136,7 +124,7 @@ async fn write_report(
         Err(error) if is_closed_pipe(&error) => return Ok(Ended::Well),
         report => report?,
     };
-    if period.to >= now && opened.days.has_any_from(now + CLOCK_MARGIN).await? {
+    if period.to >= now && days.has_any_from(now + CLOCK_MARGIN).await? {
         eprintln!("warning: records are dated in the future and not in this report: a clock is ahead");
     }
     complain(&report)
@@ -205,42 +193,6 @@ fn complain(report: &Report) -> anyhow::Result<Ended> {
         verification.missing,
         verification.unreadable
     )
-}
-
-/// A trail to read, and the server behind it if it is a file.
-struct Opened {
-    days: TrailDays,
-    tenant: Guid,
-    window: Duration,
-    server: Option<DynamoDbServer>,
-}
-
-impl Opened {
-    async fn table() -> anyhow::Result<Self> {
-        #[expect(clippy::disallowed_methods, reason = "the command line's own environment")]
-        let config = ReportConfig::read(|name| std::env::var(name).ok())?;
-        let client = Client::new(Aws::new().config().await);
-        let days = TrailDays::new(client, config.audit_table, config.tenant_id.clone());
-        Ok(Self { days, tenant: config.tenant_id, window: config.window, server: None })
-    }
-
-    async fn file(path: &Path) -> anyhow::Result<Self> {
-        ensure!(path.is_file(), "there is no file `{}`", path.display());
-        let server = DynamoDbServer::start(&Database::File(path.to_owned())).await?;
-        let client = server.client();
-        let tenant = tenant_in_trail(&client, AUDIT_TABLE).await;
-        let tenant = tenant.with_context(|| format!("`{}` holds no trail", path.display()))?;
-        let tenant = tenant.with_context(|| format!("the trail in `{}` is empty", path.display()))?;
-        let days = TrailDays::new(client, AUDIT_TABLE.to_owned(), tenant.clone());
-        Ok(Self { days, tenant, window: Policy::default().window, server: Some(server) })
-    }
-
-    async fn close(self) -> anyhow::Result<()> {
-        match self.server {
-            Some(server) => server.stop().await,
-            None => Ok(()),
-        }
-    }
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

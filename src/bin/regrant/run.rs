@@ -13,6 +13,8 @@ use regrant::domain::answer::{Answer, Status};
 use regrant::domain::pace::since;
 use regrant::domain::request::Request;
 use regrant::domain::state::State;
+use regrant::domain::target::CredentialKind;
+use regrant::graph::SignedIn;
 use regrant::trail::Trail;
 use regrant::worker::{Invocation, Worker};
 use serde_json::Value;
@@ -39,8 +41,10 @@ const POLL: Duration = Duration::from_secs(2);
 /// Carry out one or a few requests now, and say how Graph answered
 ///
 /// With --function by the deployed function; without it by the same code in this process, with the worker's
-/// settings from the environment. Either way the queue goes on with what is not settled. Refuses to run in this
-/// process when its clock is more than 30 s off Graph's.
+/// settings from the environment; there `GRAPH_CREDENTIAL` may also be `signed-in`: whoever signed in to the Azure CLI
+/// (`az login`), who then stands in the trail unless --requested-by names another. Either way the queue, and with it
+/// the deployed function, goes on with what is not settled. Refuses to run in this process when its clock is more
+/// than 30 s off Graph's.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -74,15 +78,13 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
-    let requests = requests(&arguments)?;
+    let mut requests = requests(&arguments)?;
     // Settings are looked at before anything is called, also those needed only afterwards.
     let trail = arguments.wait.then(|| TrailConfig::read(setting)).transpose().map_err(Unusable::new)?;
-    let bodies = requests.iter().map(Request::to_body).collect::<Vec<_>>();
-    let payload = format!("{{\"requests\":[{}]}}", bodies.join(","));
     let aws = Aws::patient().await;
     let answer = match &arguments.function {
-        Some(function) => invoke(&aws, function, payload).await?,
-        None => here(&aws, &payload).await?,
+        Some(function) => invoke(&aws, function, payload(&requests)).await?,
+        None => here(&aws, &mut requests).await?,
     };
     let results = answer.get("results").and_then(Value::as_array).cloned();
     let mut results = results.context("the answer has no `results`")?;
@@ -115,18 +117,47 @@ fn requests(arguments: &Arguments) -> Result<Vec<Request>, Unusable> {
     Ok(lines.good.into_iter().map(|line| line.request).collect())
 }
 
-async fn here(aws: &Aws, payload: &str) -> anyhow::Result<Value> {
-    let mut config = WorkerConfig::read(setting).map_err(Unusable::new)?;
+fn payload(requests: &[Request]) -> String {
+    let bodies = requests.iter().map(Request::to_body).collect::<Vec<_>>();
+    format!("{{\"requests\":[{}]}}", bodies.join(","))
+}
+
+async fn here(aws: &Aws, requests: &mut [Request]) -> anyhow::Result<Value> {
+    let mut config = WorkerConfig::read_for_operator(setting).map_err(Unusable::new)?;
     if setting("AWS_LAMBDA_FUNCTION_NAME").is_none() {
         config.function = "regrant".to_owned();
     }
     let clock = Clock::default();
-    let worker = Worker::new(config, aws.clone(), clock.clone());
+    let mut worker = Worker::new(config, aws.clone(), clock.clone());
+    if worker.clients.actor.credential == CredentialKind::SignedIn {
+        take_the_sign_in(&mut worker, requests).await?;
+    }
     if let Some(theirs) = worker.clients.graph.server_time(worker.clients.call_timeout).await {
         refuse_skew(clock.now(), theirs)?;
     }
     let deadline = clock.now().saturating_add(SignedDuration::try_from(TIMEOUT)?)?;
-    worker.handle(payload, &Invocation { id: Uuid::new_v4().to_string(), deadline }).await
+    worker.handle(&payload(requests), &Invocation { id: Uuid::new_v4().to_string(), deadline }).await
+}
+
+/// Gets the operator's token before anything is recorded, signs the records with the application it was made for,
+/// and names the operator where nobody else is named.
+async fn take_the_sign_in(worker: &mut Worker, requests: &mut [Request]) -> anyhow::Result<()> {
+    let SignedIn { client_id, object_id, lacks_permission } = worker.clients.graph.signed_in().await?;
+    if let Some(client_id) = client_id {
+        worker.clients.actor.client_id = client_id;
+    }
+    if let Some(object_id) = object_id {
+        for request in requests {
+            request.requested_by.get_or_insert_with(|| object_id.to_string());
+        }
+    }
+    if lacks_permission {
+        eprintln!(
+            "note: the sign-in's token does not list the permission EntitlementManagement.ReadWrite.All, so Graph \
+             may refuse: an administrator has to consent to it for the application that signed in"
+        );
+    }
+    Ok(())
 }
 
 /// `Err` where the two clocks are too far apart for records to be stamped by ours.

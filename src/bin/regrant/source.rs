@@ -1,4 +1,4 @@
-//! Which trail a command reads: the deployed table, or the database file that `regrant local` left.
+//! Which trail a command works on: the deployed table, or the database file that `regrant local` left.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -72,7 +72,7 @@ async fn open_file(path: &Path) -> anyhow::Result<Opened> {
 }
 
 impl Opened {
-    /// Runs `work` and then stops what was started, however it ended.
+    /// Runs `work`, which may also append, and then stops what was started, however it ended.
     pub async fn read<T>(self, work: impl AsyncFnOnce(&Self) -> anyhow::Result<T>) -> anyhow::Result<T> {
         let done = work(&self).await;
         if let Some(server) = self.server {

@@ -79,7 +79,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Ended> {
 }
 
 async fn here(payload: &str) -> anyhow::Result<Value> {
-    let mut config = SweepConfig::read(setting).map_err(Unusable::new)?;
+    let mut config = SweepConfig::read_for_operator(setting).map_err(Unusable::new)?;
     if setting("AWS_LAMBDA_FUNCTION_NAME").is_none() {
         config.function = "regrant".to_owned();
     }

@@ -24,6 +24,7 @@
 //! shell reads it again by its own key, strongly consistent and in `seq` order. Only what is missing there too is
 //! called missing.
 
+mod counts;
 mod entry;
 mod figures;
 mod fold;

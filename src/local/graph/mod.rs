@@ -177,6 +177,11 @@ impl GraphSimulator {
         self.world().tokens.expire();
     }
 
+    /// From now on this token is good too, as one that its bearer had elsewhere; it lives as long as others.
+    pub fn accept_token(&self, token: &str) {
+        self.world().tokens.accept(token);
+    }
+
     /// Every token handed out, so that a test can search for it where it must not be.
     pub fn issued_tokens(&self) -> Vec<String> {
         self.world().tokens.issued()

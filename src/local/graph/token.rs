@@ -49,6 +49,12 @@ impl Tokens {
         self.issued.clone()
     }
 
+    /// Takes a token as if it had been handed out here.
+    pub fn accept(&mut self, token: &str) {
+        self.good_until.insert(token.to_owned(), Instant::now() + self.lifetime);
+        self.issued.push(token.to_owned());
+    }
+
     /// From now on none of the tokens handed out is good.
     pub fn expire(&mut self) {
         self.good_until.clear();
@@ -60,8 +66,7 @@ impl Tokens {
             Ok(()) => {
                 let random = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()].map(Uuid::into_bytes).concat();
                 let token = URL_SAFE_NO_PAD.encode(random);
-                self.good_until.insert(token.clone(), Instant::now() + self.lifetime);
-                self.issued.push(token.clone());
+                self.accept(&token);
                 let seconds = self.lifetime.as_secs();
                 let body = json!({
                     "token_type": "Bearer", "expires_in": seconds, "ext_expires_in": seconds, "access_token": token,

@@ -116,6 +116,7 @@ fn of_token(asking: &Asking<'_>, claims: Option<Claims>, now: Timestamp) -> Find
             CredentialKind::Federated => "federation",
             CredentialKind::Certificate => "certificate",
             CredentialKind::Secret => "client secret in Secrets Manager",
+            CredentialKind::SignedIn => "your own sign-in",
         },
     };
     let by = format!("had by {kind}, with the {} settings", asking.whose);

@@ -121,7 +121,7 @@ fn questions(function: &Deployed, place: &Place, table: &str) -> Vec<Question> {
 fn credential(function: &Deployed, place: &Place) -> Option<Question> {
     let (graph, _) = calling(function)?;
     match graph.credential {
-        CredentialConfig::SecretText(_) => None,
+        CredentialConfig::SecretText(_) | CredentialConfig::SignedIn => None,
         CredentialConfig::SecretId { secret_id } | CredentialConfig::Certificate { secret_id } => {
             Some(Question::new("secret", place.secret(&secret_id), &["secretsmanager:GetSecretValue"]))
         }

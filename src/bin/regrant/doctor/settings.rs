@@ -55,7 +55,7 @@ pub fn check(
     let find =
         |name: &str| functions.iter().find_map(|function| function.setting(name)).or_else(|| here(name));
     let deployed = functions.iter().find_map(calling);
-    let mine = WorkerConfig::read(here).ok().map(|config| (config.graph, config.api_version));
+    let mine = WorkerConfig::read_for_operator(here).ok().map(|config| (config.graph, config.api_version));
     let api_version = deployed.as_ref().or(mine.as_ref()).map(|(_, version)| *version).unwrap_or_default();
     let chosen = Chosen {
         table: find("AUDIT_TABLE"),
@@ -96,7 +96,7 @@ fn of_machine(here: impl Fn(&str) -> Option<String>, named: bool) -> Finding {
     add(TrailConfig::read(&here).map(drop));
     add(SubmitConfig::read(&here).map(drop));
     if here("GRAPH_CREDENTIAL").is_some() {
-        add(WorkerConfig::read(&here).map(drop));
+        add(WorkerConfig::read_for_operator(&here).map(drop));
     }
     if faults.is_empty() {
         let what = format!(

@@ -182,7 +182,8 @@ pub fn report(trail: &Trail, scope: &Scope) -> Slow {
     let attempts: usize = all.iter().map(|story| story.of("attemptStarted").len()).sum();
     let requests = all.iter().flat_map(|story| {
         let mut known = BTreeSet::new();
-        story.0.iter().filter(move |record| known.insert(text(&record["requestId"])))
+        let asking = story.0.iter().filter(|record| !text(&record["requestId"]).starts_with("cancel:"));
+        asking.filter(move |record| known.insert(text(&record["requestId"])))
     });
     let requests = requests.collect::<Vec<_>>();
     let rejected = trail.index(scope.from, scope.to);

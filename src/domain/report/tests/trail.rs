@@ -137,6 +137,10 @@ impl<'a> Chain<'a> {
             return false;
         }
         let why = pick(self.rng, &["attemptsExhausted", "windowClosed", "givenUp", "rejected", "canceled"]);
+        if why == "canceled" {
+            // Whoever cancels is named like one who asks, under an id of its own.
+            (self.request, self.fresh) = (format!("cancel:{}", self.rows.len()), true);
+        }
         self.put(json!({ "kind": "requestAbandoned", "why": why }));
         true
     }
