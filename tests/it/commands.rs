@@ -428,7 +428,7 @@ async fn each_example_of_the_help_works() {
         }
         assert!(help.contains("Exit codes:") || command == "completions", "{help}");
     }
-    assert_eq!(ran, 29);
+    assert_eq!(ran, 30);
 }
 
 fn shell(folder: &Folder, line: &str, settings: &[(&'static str, String)]) -> Ran {
