@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use regrant::domain::target::Target;
 use regrant::local::AUDIT_TABLE;
+use regrant::local::aws::sdk_config;
 use regrant::local::graph::{CallKind, GraphCall};
 use regrant::local::sqs::depth;
 use serde_json::Value;
@@ -130,7 +131,8 @@ pub async fn dead_letters_are_none(emulators: &Emulators) {
 /// At least one event for each settled repair, which says what the settling record says; but for those that the bus
 /// did not take in time, which are counted and said.
 pub async fn events_tell_every_repair(emulators: &Emulators, trail: &Trail, output: &str) {
-    let (sqs, mut told) = (emulators.sqs(), BTreeMap::<(String, u64), usize>::new());
+    let sqs = aws_sdk_sqs::Client::new(&sdk_config(&emulators.bus));
+    let mut told = BTreeMap::<(String, u64), usize>::new();
     loop {
         let received = sqs.receive_message().queue_url(&emulators.events.url).max_number_of_messages(10);
         let received = received.send().await.unwrap();

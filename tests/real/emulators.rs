@@ -27,6 +27,8 @@ pub const VISIBILITY: Duration = Duration::from_secs(20);
 
 pub struct Emulators {
     pub moto: String,
+    /// EventBridge in a process of its own: a busy queue must not make the bus slow.
+    pub bus: String,
     pub dynamodb: DynamoDbServer,
     pub graph: GraphSimulator,
     /// Graph and the token host, over TLS.
@@ -43,7 +45,7 @@ pub struct Emulators {
     pub private_key: String,
     /// With the certificate to be trusted in it, as `root.pem`; gone at the end.
     pub folder: PathBuf,
-    _moto: Moto,
+    _processes: [Moto; 2],
 }
 
 /// The server's process; ended when dropped.
@@ -69,6 +71,7 @@ impl Emulators {
         // For the test's own calls; the functions bring theirs.
         let _ = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (moto, process) = start_moto().await;
+        let (bus_url, bus_process) = start_moto().await;
         let dynamodb = DynamoDbServer::start(&Database::Memory).await.unwrap();
         create_audit_table(&dynamodb.client(), AUDIT_TABLE).await.unwrap();
         let graph = GraphSimulator::start().await.unwrap();
@@ -92,8 +95,8 @@ impl Emulators {
             (QueueAttributeName::RedrivePolicy, redrive),
         ];
         let requests = queue(&sqs, "regrant-requests", &settings).await;
-        let events = queue(&sqs, "regrant-events", &[]).await;
-        bus(&moto, &events).await;
+        let events = queue(&aws_sdk_sqs::Client::new(&sdk_config(&bus_url)), "regrant-events", &[]).await;
+        bus(&bus_url, &events).await;
         let reply = reqwest::Client::new().put(format!("{moto}/{BUCKET}")).send().await.unwrap();
         assert!(reply.status().is_success(), "{reply:?}");
 
@@ -107,6 +110,7 @@ impl Emulators {
             stand_in: StandIn::start().await,
             queue: requests,
             moto,
+            bus: bus_url,
             dynamodb,
             graph,
             graph_url,
@@ -117,7 +121,7 @@ impl Emulators {
             certificate_id,
             private_key,
             folder,
-            _moto: process,
+            _processes: [process, bus_process],
         }
     }
 

@@ -47,7 +47,7 @@ impl Settings {
             ("AWS_ENDPOINT_URL_DYNAMODB", emulators.dynamodb.url.clone()),
             ("AWS_ENDPOINT_URL_SQS", emulators.moto.clone()),
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", emulators.moto.clone()),
-            ("AWS_ENDPOINT_URL_EVENTBRIDGE", emulators.moto.clone()),
+            ("AWS_ENDPOINT_URL_EVENTBRIDGE", emulators.bus.clone()),
             ("AWS_ENDPOINT_URL_S3", emulators.moto.clone()),
             ("AWS_ENDPOINT_URL_STS", emulators.stand_in.url.clone()),
             ("AWS_REGION", REGION.to_owned()),
