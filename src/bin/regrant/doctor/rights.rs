@@ -2,7 +2,7 @@
 //! append-only by rights. Tries nothing out.
 //!
 //! The simulation knows the role's policies, its boundary and the organization's; not the policies of the table,
-//! the queue or the secret.
+//! the queue, the secret or a key.
 
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, PolicyEvaluationDecisionType};
@@ -108,11 +108,11 @@ fn questions(function: &Deployed, place: &Place, table: &str) -> Vec<Question> {
     if let Some(bus) = function.setting("EVENT_BUS").filter(|_| function.program == Program::Worker) {
         let question = Question::new("events", place.bus(&bus), &["events:PutEvents"]);
         // The template's policy allows events of this source only.
-        let context = vec![entry("events:source", ContextKeyTypeEnum::String, "regrant")];
+        let context = vec![entry("events:source", ContextKeyTypeEnum::StringList, "regrant")];
         questions.push(Question { context, ..question });
     }
     if let Some(bucket) = function.setting("REPORT_BUCKET").filter(|_| is_report) {
-        questions.push(Question::new("bucket", place.bucket_objects(&bucket), &["s3:PutObject"]));
+        questions.push(Question::new("bucket", place.report_object(&bucket), &["s3:PutObject"]));
     }
     questions
 }
@@ -175,6 +175,45 @@ async fn ask(client: &Client, role: &str, question: &Question) -> Result<Vec<Dec
         }));
     }
     Ok(decided)
+}
+
+/// Whether the roles may use `key`, that of the table, through DynamoDB.
+///
+/// DynamoDB tells its key but not whose it is. The key that AWS manages needs no right, and no policy names it: so a
+/// key that one role has a right to is the account's own, and then all need it.
+pub async fn of_key(client: &Client, functions: &[Deployed], key: &str) -> Option<Finding> {
+    const CHECK: &str = "rights.key";
+    const DECRYPT: &str = "kms:Decrypt";
+    let asked = functions.iter().filter_map(|function| Some((function, function.place.as_ref()?)));
+    let answers = join_all(asked.map(async |(function, place)| {
+        let via = entry("kms:ViaService", ContextKeyTypeEnum::String, &place.dynamodb_for_keys());
+        let question = Question::new("key", key.to_owned(), &[DECRYPT]);
+        let decided = ask(client, &function.role, &Question { context: vec![via], ..question }).await.ok()?;
+        Some((function.program.as_str(), decided.iter().all(|decided| decided.allowed)))
+    }));
+    // Whoever may not simulate has heard it already.
+    let answers = answers.await.into_iter().flatten().collect::<Vec<_>>();
+    let those = |may: bool| {
+        let those = answers.iter().filter(|(_, allowed)| *allowed == may).map(|(program, _)| *program);
+        those.collect::<Vec<_>>().join(", ")
+    };
+    let (may, may_not) = (those(true), those(false));
+    Some(match (&*may, &*may_not) {
+        ("", "") => return None,
+        ("", _) => Finding::skipped(
+            CHECK,
+            format!(
+                "no role is let use the table's key `{key}`: right if AWS manages it, which `aws kms describe-key \
+                 --key-id {key} --query KeyMetadata.KeyManager` tells; one of your own is the parameter `AuditKeyArn`"
+            ),
+        ),
+        (_, "") => Finding::ok(CHECK, format!("may `{DECRYPT}` for the table: {may}")),
+        _ => Finding::failed(
+            CHECK,
+            format!("may not `{DECRYPT}` on the table's key `{key}`: {may_not}; may: {may}"),
+            "give the role the right, as `template.yaml` does with `AuditKeyArn`",
+        ),
+    })
 }
 
 fn judge(program: &str, question: &Question, decided: &[Decided]) -> Vec<Finding> {
