@@ -6,6 +6,7 @@ mod functions;
 mod graph;
 mod identity;
 mod insert;
+mod key;
 mod names;
 mod queue;
 mod rights;
@@ -141,13 +142,7 @@ async fn examine(arguments: &Arguments) -> Vec<Finding> {
         Identity::None => (Vec::new(), Vec::new()),
         _ => functions(arguments, &aws).await,
     };
-    if !arguments.names_any() {
-        findings.push(Finding::warning(
-            "function",
-            "no function is named, so that functions, their rights and the event source are not looked at",
-            "name them with --worker, --sweep and --report: the stack's outputs `WorkerFunctionName`, `SweepFunctionName` and `ReportFunctionName`",
-        ));
-    }
+    findings.extend((!arguments.names_any()).then(functions::none_named));
     let (chosen, settings) = settings::check(setting, arguments.names_any(), &functions);
     findings.extend(settings);
     findings.extend(described);
@@ -226,13 +221,9 @@ async fn rights(chosen: &Chosen, functions: &[Deployed], aws: &Aws) -> Vec<Findi
     let client = aws_sdk_iam::Client::new(aws.config().await);
     let checks = functions.iter().map(|function| bounded("rights", rights::check(&client, function)));
     let mut findings = join_all(checks).await.into_iter().flatten().collect::<Vec<_>>();
-    let of_key = async {
-        let table = chosen.table.as_ref()?;
-        // What the table's own check says of a table that is not described is enough.
-        let key = table::key(&aws_sdk_dynamodb::Client::new(aws.config().await), table).await?;
-        rights::of_key(&client, functions, &key).await
-    };
-    findings.extend(bounded("rights.key", async { of_key.await.into_iter().collect() }).await);
+    if let Some(table) = &chosen.table {
+        findings.extend(bounded("rights.key", key::check(functions, table, aws)).await);
+    }
     findings
 }
 

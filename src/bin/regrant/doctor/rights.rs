@@ -32,7 +32,7 @@ const INSERT: &str = "dynamodb:PartiQLInsert";
 const QUERY: &str = "dynamodb:Query";
 
 /// Some actions on one resource, and what is expected of them.
-struct Question {
+pub(super) struct Question {
     about: &'static str,
     resource: String,
     needed: Vec<&'static str>,
@@ -41,15 +41,20 @@ struct Question {
 }
 
 impl Question {
-    fn new(about: &'static str, resource: String, needed: &[&'static str]) -> Self {
+    pub(super) fn new(about: &'static str, resource: String, needed: &[&'static str]) -> Self {
         Self { about, resource, needed: needed.to_vec(), forbidden: Vec::new(), context: Vec::new() }
+    }
+
+    /// The same, asked with what the call would carry.
+    pub(super) fn carrying(self, context: Vec<ContextEntry>) -> Self {
+        Self { context, ..self }
     }
 }
 
 /// One action as IAM decides it.
-struct Decided {
+pub(super) struct Decided {
     action: String,
-    allowed: bool,
+    pub(super) allowed: bool,
     /// Condition keys that the simulation had no value for.
     unknown: Vec<String>,
 }
@@ -109,7 +114,7 @@ fn questions(function: &Deployed, place: &Place, table: &str) -> Vec<Question> {
         let question = Question::new("events", place.bus(&bus), &["events:PutEvents"]);
         // The template's policy allows events of this source only.
         let context = vec![entry("events:source", ContextKeyTypeEnum::StringList, "regrant")];
-        questions.push(Question { context, ..question });
+        questions.push(question.carrying(context));
     }
     if let Some(bucket) = function.setting("REPORT_BUCKET").filter(|_| is_report) {
         questions.push(Question::new("bucket", place.report_object(&bucket), &["s3:PutObject"]));
@@ -134,17 +139,17 @@ fn credential(function: &Deployed, place: &Place) -> Option<Question> {
                 entry("sts:SigningAlgorithm", ContextKeyTypeEnum::String, "RS256"),
             ];
             let question = Question::new("federation", "*".to_owned(), &["sts:GetWebIdentityToken"]);
-            Some(Question { context, ..question })
+            Some(question.carrying(context))
         }
     }
 }
 
 /// A value that the simulated call would carry.
-fn entry(key: &str, kind: ContextKeyTypeEnum, value: &str) -> ContextEntry {
+pub(super) fn entry(key: &str, kind: ContextKeyTypeEnum, value: &str) -> ContextEntry {
     ContextEntry::builder().context_key_name(key).context_key_type(kind).context_key_values(value).build()
 }
 
-async fn ask(client: &Client, role: &str, question: &Question) -> Result<Vec<Decided>, Finding> {
+pub(super) async fn ask(client: &Client, role: &str, question: &Question) -> Result<Vec<Decided>, Finding> {
     let actions = question.needed.iter().chain(&question.forbidden).map(|action| (*action).to_owned());
     let context = (!question.context.is_empty()).then(|| question.context.clone());
     let mut pages = client
@@ -175,45 +180,6 @@ async fn ask(client: &Client, role: &str, question: &Question) -> Result<Vec<Dec
         }));
     }
     Ok(decided)
-}
-
-/// Whether the roles may use `key`, that of the table, through DynamoDB.
-///
-/// DynamoDB tells its key but not whose it is. The key that AWS manages needs no right, and no policy names it: so a
-/// key that one role has a right to is the account's own, and then all need it.
-pub async fn of_key(client: &Client, functions: &[Deployed], key: &str) -> Option<Finding> {
-    const CHECK: &str = "rights.key";
-    const DECRYPT: &str = "kms:Decrypt";
-    let asked = functions.iter().filter_map(|function| Some((function, function.place.as_ref()?)));
-    let answers = join_all(asked.map(async |(function, place)| {
-        let via = entry("kms:ViaService", ContextKeyTypeEnum::String, &place.dynamodb_for_keys());
-        let question = Question::new("key", key.to_owned(), &[DECRYPT]);
-        let decided = ask(client, &function.role, &Question { context: vec![via], ..question }).await.ok()?;
-        Some((function.program.as_str(), decided.iter().all(|decided| decided.allowed)))
-    }));
-    // Whoever may not simulate has heard it already.
-    let answers = answers.await.into_iter().flatten().collect::<Vec<_>>();
-    let those = |may: bool| {
-        let those = answers.iter().filter(|(_, allowed)| *allowed == may).map(|(program, _)| *program);
-        those.collect::<Vec<_>>().join(", ")
-    };
-    let (may, may_not) = (those(true), those(false));
-    Some(match (&*may, &*may_not) {
-        ("", "") => return None,
-        ("", _) => Finding::skipped(
-            CHECK,
-            format!(
-                "no role is let use the table's key `{key}`: right if AWS manages it, which `aws kms describe-key \
-                 --key-id {key} --query KeyMetadata.KeyManager` tells; one of your own is the parameter `AuditKeyArn`"
-            ),
-        ),
-        (_, "") => Finding::ok(CHECK, format!("may `{DECRYPT}` for the table: {may}")),
-        _ => Finding::failed(
-            CHECK,
-            format!("may not `{DECRYPT}` on the table's key `{key}`: {may_not}; may: {may}"),
-            "give the role the right, as `template.yaml` does with `AuditKeyArn`",
-        ),
-    })
 }
 
 fn judge(program: &str, question: &Question, decided: &[Decided]) -> Vec<Finding> {

@@ -70,12 +70,6 @@ pub async fn check(client: &Client, table: &str) -> Vec<Finding> {
     findings
 }
 
-/// The ARN of the key that the table is encrypted with; `None` where DynamoDB owns it, or does not say.
-pub async fn key(client: &Client, table: &str) -> Option<String> {
-    let answer = client.describe_table().table_name(table).send().await.ok()?;
-    answer.table?.sse_description?.kms_master_key_arn
-}
-
 fn missing(table: &str) -> Finding {
     Finding::failed(
         "table",
