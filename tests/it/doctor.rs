@@ -83,6 +83,8 @@ async fn healthy_deployment_is_all_ok_and_nothing_is_changed() {
     ok       rights.report.table      may `dynamodb:Query`
     ok       rights.report.appendOnly can neither add, change nor remove a record
     ok       rights.report.index      may `dynamodb:Query`
+    ok       rights.report.bucket     may `s3:PutObject`
+    ok       rights.key               may `kms:Decrypt` for the table: worker, sweep, report
     ok       queue                    `http://fake/111122223333/regrant-requests`, 3 messages waiting
     ok       queue.retention          messages are kept for 14 d
     ok       queue.visibility         420 s, the worker's time-out is 60 s
@@ -96,7 +98,7 @@ async fn healthy_deployment_is_all_ok_and_nothing_is_changed() {
     ok       token                    had by client secret in Secrets Manager, with the function's settings, valid for 59 min …, application 22222222-acc4-43cc-bcf1-7c1c4a2c073b, tenant 11111111-acc4-43cc-bcf1-7c1c4a2c073b, audience https://graph.microsoft.com, roles EntitlementManagement.ReadWrite.All
     ok       graph                    lets the application list the failed requests
     ok       clock                    this machine's clock agrees with Graph's
-    40 checks: 39 ok, 0 warnings, 0 failed, 1 skipped
+    42 checks: 41 ok, 0 warnings, 0 failed, 1 skipped
     "#);
     assert_eq!((ran.code, &*ran.stderr), (0, ""));
     let log = fake.take_log();
@@ -270,6 +272,14 @@ async fn federated_credential_is_tried_only_by_the_functions_own_role() {
     assert_eq!((ran.code, &*found["graph.sweep"].0), (3, "failed"));
     assert!(found["graph.sweep"].1.contains("AADSTS700213. do what it says; in Entra"), "{ran:?}");
     assert!(found["graph.sweep"].1.ends_with("this one's subject is arn:aws:iam::111122223333:role/Sweep"));
+    // The function's own lack of rights is not this machine's.
+    fake.deployment.lock().unwrap().dry_run =
+        Err("AccessDeniedException: not authorized to perform: sts:GetWebIdentityToken");
+    let found = findings(&doctor(&fake.machine(), &with(ALL, &["--json"])));
+    assert!(
+        found["graph.sweep"].0 == "failed" && found["graph.sweep"].1.contains("sts:GetWebIdentityToken"),
+        "{found:#?}"
+    );
     fake.deployment.lock().unwrap().refuse("lambda:InvokeFunction");
     let found = findings(&doctor(&fake.machine(), &with(ALL, &["--json"])));
     assert!(
@@ -378,4 +388,7 @@ async fn embedded_stack_is_looked_at_with_this_machines_settings() {
     for check in ["settings.machine", "table.keys", "table.index", "queue.redrive", "token", "clock"] {
         assert_eq!(found[check].0, "ok", "{check}: {found:#?}");
     }
+    // And it says that this is not all.
+    assert_eq!(found["function"].0, "warning", "{found:#?}");
+    assert!(found["function"].1.contains("--worker, --sweep and --report"));
 }

@@ -75,6 +75,11 @@ pub fn queue_arn() -> String {
     format!("arn:aws:sqs:eu-west-1:{ACCOUNT}:regrant-requests")
 }
 
+/// A key of the account's own.
+pub fn key_arn() -> String {
+    format!("arn:aws:kms:eu-west-1:{ACCOUNT}:key/k")
+}
+
 impl Deployment {
     /// As `template.yaml` makes it, with a client secret in Secrets Manager.
     pub fn healthy(url: &str) -> Self {
@@ -84,7 +89,8 @@ impl Deployment {
             pairs.iter().map(|(action, on)| ((*action).to_owned(), (*on).to_owned())).collect::<BTreeSet<_>>()
         };
         let (table, queue) = (table_arn(), queue_arn());
-        let append = [("dynamodb:PartiQLInsert", &*table), ("dynamodb:Query", &table)];
+        let key = key_arn();
+        let append = [("dynamodb:PartiQLInsert", &*table), ("dynamodb:Query", &table), ("kms:Decrypt", &key)];
         let worker = [
             ("sqs:ReceiveMessage", &*queue),
             ("sqs:DeleteMessage", &queue),
@@ -98,10 +104,16 @@ impl Deployment {
             ("sqs:SendMessage", &queue),
             ("secretsmanager:GetSecretValue", &secret),
         ];
+        let report = [
+            ("dynamodb:Query", &*table),
+            ("dynamodb:Query", &index),
+            ("kms:Decrypt", &key),
+            ("s3:PutObject", "arn:aws:s3:::regrant-reports/reports/*"),
+        ];
         let allowed = BTreeMap::from([
             ("Worker", pairs(&[&append[..], &worker].concat())),
             ("Sweep", pairs(&[&append[..], &sweep].concat())),
-            ("Report", pairs(&[("dynamodb:Query", &table), ("dynamodb:Query", &index)])),
+            ("Report", pairs(&report)),
         ]);
         let calling = json!({
             "AUDIT_TABLE": TABLE, "QUEUE_URL": format!("{url}/{ACCOUNT}/regrant-requests"),
@@ -119,7 +131,8 @@ impl Deployment {
                 "Environment": { "Variables": variables },
             })
         };
-        let report = json!({ "AUDIT_TABLE": TABLE, "GRAPH_TENANT_ID": TENANT });
+        let report =
+            json!({ "AUDIT_TABLE": TABLE, "GRAPH_TENANT_ID": TENANT, "REPORT_BUCKET": "regrant-reports" });
         let functions = BTreeMap::from([
             ("worker", function("worker", "Worker", 60, &calling)),
             ("sweep", function("sweep", "Sweep", 300, &calling)),
@@ -210,7 +223,7 @@ fn healthy_table() -> Value {
         }],
         "BillingModeSummary": { "BillingMode": "PAY_PER_REQUEST" },
         "DeletionProtectionEnabled": true,
-        "SSEDescription": { "Status": "ENABLED", "SSEType": "KMS", "KMSMasterKeyArn": format!("arn:aws:kms:eu-west-1:{ACCOUNT}:key/k") },
+        "SSEDescription": { "Status": "ENABLED", "SSEType": "KMS", "KMSMasterKeyArn": key_arn() },
     })
 }
 
@@ -428,13 +441,12 @@ impl Deployment {
         let actions = (1..).map_while(|n| form.get(&format!("ActionNames.member.{n}"))).collect::<Vec<_>>();
         let start = form.get("Marker").map_or(0, |marker| marker.parse::<usize>().unwrap());
         let members = actions.iter().skip(start).take(5).map(|action| {
-            let mut decision = match allowed.contains(&((*action).clone(), resource.clone())) {
-                true => "allowed",
-                false => "implicitDeny",
+            let covers = |pattern: &str| match pattern.strip_suffix('*') {
+                Some("") | None => pattern == resource,
+                Some(start) => resource.starts_with(start),
             };
-            if *action == "sts:GetWebIdentityToken" && !has_federation_context(form) {
-                decision = "implicitDeny";
-            }
+            let may = allowed.iter().any(|(allowed, on)| allowed == *action && covers(on));
+            let decision = if may && has_context(form, action) { "allowed" } else { "implicitDeny" };
             format!("<member><EvalActionName>{action}</EvalActionName><EvalResourceName>{resource}</EvalResourceName><EvalDecision>{decision}</EvalDecision></member>")
         });
         let members = members.collect::<String>();
@@ -484,17 +496,25 @@ impl Deployment {
     }
 }
 
-/// Exactly what the template's policy allows the functions to ask STS for.
-fn has_federation_context(form: &BTreeMap<String, String>) -> bool {
+/// Exactly what the template's policies allow the functions to ask for, where they stand under conditions.
+fn has_context(form: &BTreeMap<String, String>, action: &str) -> bool {
     let entries = (1..).map_while(|n| {
         let field = |name: &str| form.get(&format!("ContextEntries.member.{n}.{name}")).cloned();
         Some((field("ContextKeyName")?, field("ContextKeyType")?, field("ContextKeyValues.member.1")?))
     });
     let entries = entries.collect::<BTreeSet<_>>();
-    let expected = [
-        ("sts:IdentityTokenAudience", "stringList", "api://AzureADTokenExchange"),
-        ("sts:DurationSeconds", "numeric", "300"),
-        ("sts:SigningAlgorithm", "string", "RS256"),
-    ];
-    entries == expected.map(|(key, kind, value)| (key.to_owned(), kind.to_owned(), value.to_owned())).into()
+    let expected: &[(&str, &str, &str)] = match action {
+        "sts:GetWebIdentityToken" => &[
+            ("sts:IdentityTokenAudience", "stringList", "api://AzureADTokenExchange"),
+            ("sts:DurationSeconds", "numeric", "300"),
+            ("sts:SigningAlgorithm", "string", "RS256"),
+        ],
+        "events:PutEvents" => &[("events:source", "stringList", "regrant")],
+        "kms:Decrypt" => &[("kms:ViaService", "string", "dynamodb.eu-west-1.amazonaws.com")],
+        _ => &[],
+    };
+    let owned = |(key, kind, value): &(&str, &str, &str)| {
+        ((*key).to_owned(), (*kind).to_owned(), (*value).to_owned())
+    };
+    entries == expected.iter().map(owned).collect()
 }

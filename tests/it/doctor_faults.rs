@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::doctor::{ALL, doctor, findings, with};
-use super::doctor_aws::{CLIENT, Deployment, Fake, SECRET, queue_arn, table_arn};
+use super::doctor_aws::{ACCOUNT, CLIENT, Deployment, Fake, SECRET, queue_arn, table_arn};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_fault_is_told_by_its_own_check_and_no_other() {
@@ -105,7 +105,45 @@ async fn each_fault_is_told_by_its_own_check_and_no_other() {
                 ("rights.report.table", "", ""),
                 ("rights.report.appendOnly", "", ""),
                 ("rights.report.index", "", ""),
+                ("rights.report.bucket", "", ""),
             ],
+        ),
+        (
+            "report may write elsewhere only",
+            |d| {
+                d.deny("Report", "s3:PutObject");
+                d.allow("Report", "s3:PutObject", "arn:aws:s3:::regrant-reports/other/*".to_owned());
+            },
+            &[("rights.report.bucket", "failed", "on `arn:aws:s3:::regrant-reports/reports/doctor`")],
+        ),
+        (
+            "events that may not be put",
+            |d| d.variables("worker")["EVENT_BUS"] = json!("default"),
+            &[("rights.worker.events", "failed", "event-bus/default`")],
+        ),
+        (
+            "events that may be put",
+            |d| {
+                d.variables("worker")["EVENT_BUS"] = json!("default");
+                let bus = format!("arn:aws:events:eu-west-1:{ACCOUNT}:event-bus/default");
+                d.allow("Worker", "events:PutEvents", bus);
+            },
+            &[("rights.worker.events", "ok", "may `events:PutEvents`")],
+        ),
+        (
+            "report may not use the table's key",
+            |d| d.deny("Report", "kms:Decrypt"),
+            &[("rights.key", "failed", "key/k`: report; may: worker, sweep. give the role")],
+        ),
+        (
+            "a key that no policy names, as of AWS",
+            |d| ["Worker", "Sweep", "Report"].into_iter().for_each(|role| d.deny(role, "kms:Decrypt")),
+            &[("rights.key", "skipped", "right if AWS manages it, which `aws kms describe-key")],
+        ),
+        (
+            "a key that DynamoDB owns",
+            |d| drop(table(d).as_object_mut().unwrap().remove("SSEDescription")),
+            &[("rights.key", "", "")],
         ),
         (
             "visibility too short",
@@ -301,6 +339,7 @@ async fn each_fault_is_told_by_its_own_check_and_no_other() {
                 ("table.index", "", ""),
                 ("table.capacity", "", ""),
                 ("table.protection", "", ""),
+                ("rights.key", "", ""),
             ],
         ),
         (

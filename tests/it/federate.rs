@@ -20,7 +20,10 @@ aws() {
 }
 az() {
     echo "az $*" >> "$CALLS"
-    case "$*" in *" list "*) if [ -n "${ON:-}" ]; then echo there; fi ;; esac
+    case "$*" in
+        *" list "*"contains(audiences, 'api://AzureADTokenExchange')"*) if [ -n "${ON:-}" ]; then echo there; fi ;;
+        *" list "*"role/sweep"*) if [ -n "${OTHER:-}" ]; then echo old; fi ;;
+    esac
 }
 export -f aws az
 exec deploy/federate regrant 4e920dd1-060a-43e6-a367-da13fedc37de
@@ -56,14 +59,45 @@ fn both_roles_get_a_credential_each() {
     let output = bench.run(&[]);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(bench.calls("enable-outbound").len(), 1);
-    let made = |name: &str, role: &str| {
-        format!(
-            "az ad app federated-credential create --id 4e920dd1-060a-43e6-a367-da13fedc37de --output none --parameters \
-             {{\"name\":\"regrant-{name}\",\"issuer\":\"https://issuer.example\",\
-             \"subject\":\"arn:aws:iam::111122223333:role/{role}\",\"audiences\":[\"api://AzureADTokenExchange\"]}}"
-        )
-    };
-    assert_eq!(bench.calls(" create "), [made("WorkerRoleArn", "worker"), made("SweepRoleArn", "sweep")]);
+    assert_eq!(bench.calls(" create "), [made("worker"), made("sweep")]);
+}
+
+fn made(role: &str) -> String {
+    format!(
+        "az ad app federated-credential create --id 4e920dd1-060a-43e6-a367-da13fedc37de --output none --parameters {}",
+        credential(role, role)
+    )
+}
+
+fn credential(name: &str, role: &str) -> String {
+    format!(
+        "{{\"name\":\"{name}\",\"issuer\":\"https://issuer.example\",\
+         \"subject\":\"arn:aws:iam::111122223333:role/{role}\",\"audiences\":[\"api://AzureADTokenExchange\"]}}"
+    )
+}
+
+/// Its name is that of the role, so that it does not meet the credential of the role before.
+#[test]
+fn replaced_role_gets_a_credential_beside_the_old_one() {
+    let bench = Bench::new("replaced");
+    let output = bench.run(&[("SWEEP", "arn:aws:iam::111122223333:role/path/sweep-2")]);
+    assert!(output.status.success(), "{output:?}");
+    let sweep = bench.calls(" create ").pop().unwrap();
+    assert!(sweep.contains("\"name\":\"sweep-2\"") && sweep.contains("role/path/sweep-2"), "{sweep}");
+}
+
+#[test]
+fn another_audience_is_mended_in_place() {
+    let bench = Bench::new("audience");
+    let output = bench.run(&[("OTHER", "1")]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(bench.calls(" create "), [made("worker")]);
+    let expected = format!(
+        "az ad app federated-credential update --id 4e920dd1-060a-43e6-a367-da13fedc37de \
+         --federated-credential-id old --output none --parameters {}",
+        credential("old", "sweep")
+    );
+    assert_eq!(bench.calls(" update "), [expected]);
 }
 
 #[test]

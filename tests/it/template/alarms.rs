@@ -76,6 +76,11 @@ pub fn check(template: &Template, faults: &mut Faults) {
         let topic = &alarm["AlarmActions"]["Fn::If"];
         faults.check(topic[0] == "HasAlarmTopic", format!("{name}: tells nobody"));
         faults.check(alarm["AlarmDescription"].is_string(), format!("{name}: does not say what it means"));
+        let filled = alarm["Metrics"].as_array().into_iter().flatten();
+        let filled =
+            filled.filter_map(|metric| metric["Expression"].as_str()).any(|text| text.contains("FILL"));
+        let looks_back = alarm["DatapointsToAlarm"] == 1 && alarm["EvaluationPeriods"].as_u64() > Some(1);
+        faults.check(!filled || looks_back, format!("{name}: misses what comes late"));
         for (namespace, metric, dimension, of) in looked_at(alarm) {
             let real = exists(namespace, metric, dimension) && template.resources.contains_key(of);
             faults.check(real, format!("{name}: nobody writes {namespace} {metric} for {dimension} {of}"));

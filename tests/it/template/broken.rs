@@ -73,10 +73,23 @@ fn broken_queue_is_named() {
         ),
         (
             |t| {
-                let policy = resource(t, "RequestQueuePolicy/Properties/PolicyDocument/Statement/0/Resource");
-                policy.as_array_mut().unwrap().pop();
+                t["Resources"].as_object_mut().unwrap().remove("DeadLetterQueuePolicy");
             },
             "DeadLetterQueue: is reached without TLS",
+        ),
+        (
+            |t| {
+                let queues = resource(t, "RequestQueuePolicy/Properties/Queues").as_array_mut().unwrap();
+                queues.push(json!({"Ref": "DeadLetterQueue"}));
+            },
+            "RequestQueuePolicy: is not of one queue and on that one",
+        ),
+        (
+            |t| {
+                let policy = resource(t, "RequestQueuePolicy/Properties/PolicyDocument/Statement/0/Resource");
+                *policy = json!([{"Fn::GetAtt": "RequestQueue.Arn"}, {"Fn::GetAtt": "DeadLetterQueue.Arn"}]);
+            },
+            "RequestQueuePolicy: is not of one queue and on that one",
         ),
         (
             |t| {
@@ -188,6 +201,10 @@ fn broken_alarm_is_named() {
                 resource(t, "NoTokenAlarm/Properties/Metrics").as_array_mut().unwrap().pop();
             },
             "no alarm watches NoToken of SweepFunction",
+        ),
+        (
+            |t| *resource(t, "NoTableAlarm/Properties/EvaluationPeriods") = json!(1),
+            "NoTableAlarm: misses what comes late",
         ),
         (
             |t| *resource(t, "WindowClosingAlarm/Properties/AlarmActions") = json!([]),

@@ -35,13 +35,20 @@ pub fn check(template: &Template, faults: &mut Faults) {
             faults.check(false, format!("{name}: a {kind}, which no rule here looks at"));
         }
     }
-    let policies = template.all("AWS::SQS::QueuePolicy").map(|(_, policy)| &policy["Properties"]);
-    let policies = policies.collect::<Vec<_>>();
+    let policies = template.all("AWS::SQS::QueuePolicy").collect::<Vec<_>>();
+    for (name, policy) in &policies {
+        let of = list(&policy["Properties"]["Queues"]);
+        let on = list(&policy["Properties"]["PolicyDocument"]["Statement"]);
+        let on = on.iter().flat_map(|statement| list(&statement["Resource"]));
+        let one = of.len() == 1 && on.map(named).all(|queue| queue.is_some() && queue == named(of[0]));
+        // SQS refuses a policy on anything but the one queue that it is for.
+        faults.check(one, format!("{name}: is not of one queue and on that one"));
+    }
     for (name, queue) in template.all("AWS::SQS::Queue") {
         let encrypted = queue["Properties"]["SqsManagedSseEnabled"] == true;
         faults.check(encrypted, format!("{name}: is not encrypted"));
-        let over_tls = policies.iter().any(|policy| {
-            list(&policy["PolicyDocument"]["Statement"]).iter().any(|statement| {
+        let over_tls = policies.iter().any(|(_, policy)| {
+            list(&policy["Properties"]["PolicyDocument"]["Statement"]).iter().any(|statement| {
                 statement["Effect"] == "Deny"
                     && statement["Condition"]["Bool"]["aws:SecureTransport"] == "false"
                     && list(&statement["Resource"]).iter().any(|queue| named(queue) == Some(name))

@@ -134,7 +134,10 @@ fn condition(action: &str) -> Option<Value> {
             "NumericLessThanEquals": {"sts:DurationSeconds": 300},
             "StringEquals": {"sts:SigningAlgorithm": "RS256"},
         })),
-        "events:PutEvents" => Some(json!({"StringEquals": {"events:source": "regrant"}})),
+        "events:PutEvents" => Some(json!({
+            "ForAllValues:StringEquals": {"events:source": "regrant"},
+            "Null": {"events:source": "false"},
+        })),
         _ => None,
     }
 }

@@ -48,6 +48,16 @@ impl Deployed {
     }
 }
 
+/// Without functions most of a deployment stays unseen, and an exit code of 0 says little.
+pub fn none_named() -> Finding {
+    Finding::warning(
+        "function",
+        "no function is named, so that functions, their rights and the event source are not looked at",
+        "name them with --worker, --sweep and --report: the stack's outputs `WorkerFunctionName`, \
+         `SweepFunctionName` and `ReportFunctionName`",
+    )
+}
+
 /// The function and what is to be said about it; `None` if Lambda did not describe it.
 pub async fn check(client: &Client, program: Program, name: &str) -> (Option<Deployed>, Vec<Finding>) {
     let check = format!("function.{}", program.as_str());

@@ -6,6 +6,7 @@ mod functions;
 mod graph;
 mod identity;
 mod insert;
+mod key;
 mod names;
 mod queue;
 mod rights;
@@ -50,13 +51,13 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// the credential is a secret, secretsmanager:GetSecretValue, and where it is federated, for the dry run,
 /// lambda:InvokeFunction; with --insert dynamodb:PartiQLInsert. A check for
 /// which a right is lacking says which. The simulation of a role does not know the policies of the table, the
-/// queue or the secret themselves.
+/// queue, the secret or a key themselves. The key that a secret is encrypted with is not looked at.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
+  regrant doctor --worker worker --sweep sweep --report report
+  regrant doctor --worker worker --json
   regrant doctor
-  regrant doctor --worker worker
-  regrant doctor --worker worker --sweep sweep --report report --json
 
 Exit codes:
   0  nothing failed; there may be warnings
@@ -141,6 +142,7 @@ async fn examine(arguments: &Arguments) -> Vec<Finding> {
         Identity::None => (Vec::new(), Vec::new()),
         _ => functions(arguments, &aws).await,
     };
+    findings.extend((!arguments.names_any()).then(functions::none_named));
     let (chosen, settings) = settings::check(setting, arguments.names_any(), &functions);
     findings.extend(settings);
     findings.extend(described);
@@ -153,7 +155,7 @@ async fn examine(arguments: &Arguments) -> Vec<Finding> {
     }
     let (table, rights, queue, source, graph, through) = tokio::join!(
         bounded("table", table_and_insert(&chosen, arguments.insert, &aws)),
-        rights(&functions, &aws),
+        rights(&chosen, &functions, &aws),
         bounded("queue", queue(&chosen, &functions, &aws)),
         bounded("source", source(arguments, &functions, &aws)),
         bounded("graph", entra_and_graph(&chosen, &functions, &identity, &aws)),
@@ -212,13 +214,17 @@ async fn table_and_insert(chosen: &Chosen, with_insert: bool, aws: &Aws) -> Vec<
     findings
 }
 
-async fn rights(functions: &[Deployed], aws: &Aws) -> Vec<Finding> {
+async fn rights(chosen: &Chosen, functions: &[Deployed], aws: &Aws) -> Vec<Finding> {
     if functions.is_empty() {
         return vec![Finding::skipped("rights", "no function is known whose role could be asked about")];
     }
     let client = aws_sdk_iam::Client::new(aws.config().await);
     let checks = functions.iter().map(|function| bounded("rights", rights::check(&client, function)));
-    join_all(checks).await.into_iter().flatten().collect()
+    let mut findings = join_all(checks).await.into_iter().flatten().collect::<Vec<_>>();
+    if let Some(table) = &chosen.table {
+        findings.extend(bounded("rights.key", key::check(functions, table, aws)).await);
+    }
+    findings
 }
 
 async fn queue(chosen: &Chosen, functions: &[Deployed], aws: &Aws) -> Vec<Finding> {

@@ -47,8 +47,15 @@ impl Place {
         if bus.starts_with("arn:") { bus.to_owned() } else { self.arn("events", &format!("event-bus/{bus}")) }
     }
 
-    pub fn bucket_objects(&self, bucket: &str) -> String {
-        format!("arn:{}:s3:::{bucket}/doctor", self.partition)
+    /// One object that the report could write: the template lets it write below `reports/` only.
+    pub fn report_object(&self, bucket: &str) -> String {
+        format!("arn:{}:s3:::{bucket}/reports/doctor", self.partition)
+    }
+
+    /// As `kms:ViaService` names DynamoDB where this function is.
+    pub fn dynamodb_for_keys(&self) -> String {
+        let suffix = if self.partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+        format!("dynamodb.{}.{suffix}", self.region)
     }
 }
 
@@ -82,6 +89,28 @@ mod tests {
         assert!(place.secret("regrant/graph").ends_with(":111122223333:secret:regrant/graph-??????"));
         assert_eq!(place.secret("arn:aws:x"), "arn:aws:x");
         assert_eq!(Place::of("worker"), None);
+    }
+
+    #[test]
+    fn object_asked_about_lies_where_the_template_lets_the_report_write() {
+        let template = include_str!("../../../../template.yaml");
+        let pattern =
+            template.lines().find_map(|line| line.trim().strip_prefix("- arn:${AWS::Partition}:s3:::"));
+        let below = pattern.unwrap().replace("${Bucket}", "a-bucket");
+        let below = below.strip_suffix('*').expect("a pattern");
+        let place = Place::of("arn:aws:lambda:eu-west-1:111122223333:function:report").unwrap();
+        assert!(place.report_object("a-bucket").starts_with(&format!("arn:aws:s3:::{below}")));
+    }
+
+    #[test]
+    fn keys_know_dynamodb_by_the_suffix_of_the_partition() {
+        let via = |arn: &str| Place::of(arn).unwrap().dynamodb_for_keys();
+        assert_eq!(via("arn:aws:lambda:eu-west-1:1:function:f"), "dynamodb.eu-west-1.amazonaws.com");
+        assert_eq!(
+            via("arn:aws-us-gov:lambda:us-gov-west-1:1:function:f"),
+            "dynamodb.us-gov-west-1.amazonaws.com"
+        );
+        assert_eq!(via("arn:aws-cn:lambda:cn-north-1:1:function:f"), "dynamodb.cn-north-1.amazonaws.com.cn");
     }
 
     #[test]

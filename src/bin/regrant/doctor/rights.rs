@@ -2,7 +2,7 @@
 //! append-only by rights. Tries nothing out.
 //!
 //! The simulation knows the role's policies, its boundary and the organization's; not the policies of the table,
-//! the queue or the secret.
+//! the queue, the secret or a key.
 
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, PolicyEvaluationDecisionType};
@@ -32,7 +32,7 @@ const INSERT: &str = "dynamodb:PartiQLInsert";
 const QUERY: &str = "dynamodb:Query";
 
 /// Some actions on one resource, and what is expected of them.
-struct Question {
+pub(super) struct Question {
     about: &'static str,
     resource: String,
     needed: Vec<&'static str>,
@@ -41,15 +41,20 @@ struct Question {
 }
 
 impl Question {
-    fn new(about: &'static str, resource: String, needed: &[&'static str]) -> Self {
+    pub(super) fn new(about: &'static str, resource: String, needed: &[&'static str]) -> Self {
         Self { about, resource, needed: needed.to_vec(), forbidden: Vec::new(), context: Vec::new() }
+    }
+
+    /// The same, asked with what the call would carry.
+    pub(super) fn carrying(self, context: Vec<ContextEntry>) -> Self {
+        Self { context, ..self }
     }
 }
 
 /// One action as IAM decides it.
-struct Decided {
+pub(super) struct Decided {
     action: String,
-    allowed: bool,
+    pub(super) allowed: bool,
     /// Condition keys that the simulation had no value for.
     unknown: Vec<String>,
 }
@@ -108,11 +113,11 @@ fn questions(function: &Deployed, place: &Place, table: &str) -> Vec<Question> {
     if let Some(bus) = function.setting("EVENT_BUS").filter(|_| function.program == Program::Worker) {
         let question = Question::new("events", place.bus(&bus), &["events:PutEvents"]);
         // The template's policy allows events of this source only.
-        let context = vec![entry("events:source", ContextKeyTypeEnum::String, "regrant")];
-        questions.push(Question { context, ..question });
+        let context = vec![entry("events:source", ContextKeyTypeEnum::StringList, "regrant")];
+        questions.push(question.carrying(context));
     }
     if let Some(bucket) = function.setting("REPORT_BUCKET").filter(|_| is_report) {
-        questions.push(Question::new("bucket", place.bucket_objects(&bucket), &["s3:PutObject"]));
+        questions.push(Question::new("bucket", place.report_object(&bucket), &["s3:PutObject"]));
     }
     questions
 }
@@ -134,17 +139,17 @@ fn credential(function: &Deployed, place: &Place) -> Option<Question> {
                 entry("sts:SigningAlgorithm", ContextKeyTypeEnum::String, "RS256"),
             ];
             let question = Question::new("federation", "*".to_owned(), &["sts:GetWebIdentityToken"]);
-            Some(Question { context, ..question })
+            Some(question.carrying(context))
         }
     }
 }
 
 /// A value that the simulated call would carry.
-fn entry(key: &str, kind: ContextKeyTypeEnum, value: &str) -> ContextEntry {
+pub(super) fn entry(key: &str, kind: ContextKeyTypeEnum, value: &str) -> ContextEntry {
     ContextEntry::builder().context_key_name(key).context_key_type(kind).context_key_values(value).build()
 }
 
-async fn ask(client: &Client, role: &str, question: &Question) -> Result<Vec<Decided>, Finding> {
+pub(super) async fn ask(client: &Client, role: &str, question: &Question) -> Result<Vec<Decided>, Finding> {
     let actions = question.needed.iter().chain(&question.forbidden).map(|action| (*action).to_owned());
     let context = (!question.context.is_empty()).then(|| question.context.clone());
     let mut pages = client

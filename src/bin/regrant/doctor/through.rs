@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::finding::Finding;
 use super::functions::Deployed;
-use crate::function::invoke;
+use crate::function::{NotAllowed, invoke};
 use crate::output::counted;
 
 const CHECK: &str = "graph.sweep";
@@ -32,7 +32,7 @@ pub async fn check(sweep: &Deployed) -> Option<Finding> {
             format!("look at it by itself: regrant sweep --dry-run --function {name}"),
         ),
         Ok(Ok(summary)) => of_summary(name, &summary),
-        Ok(Err(error)) => of_failure(sweep, &format!("{error:#}")),
+        Ok(Err(error)) => of_failure(sweep, &error),
     })
 }
 
@@ -53,8 +53,9 @@ fn of_summary(name: &str, summary: &Value) -> Finding {
     )
 }
 
-fn of_failure(sweep: &Deployed, error: &str) -> Finding {
-    if error.contains("AccessDenied") || error.contains("not authorized") {
+fn of_failure(sweep: &Deployed, error: &anyhow::Error) -> Finding {
+    // By its type and not by its text: what the function says of its own failure may speak of rights too.
+    if error.downcast_ref::<NotAllowed>().is_some() {
         return Finding::warning(
             CHECK,
             "not checked: the identity of this machine may not `lambda:InvokeFunction`",
@@ -63,7 +64,7 @@ fn of_failure(sweep: &Deployed, error: &str) -> Finding {
     }
     Finding::failed(
         CHECK,
-        format!("a dry run of `{}` failed: {error}", sweep.name),
+        format!("a dry run of `{}` failed: {error:#}", sweep.name),
         format!(
             "do what it says; in Entra, the application needs a federated credential for each role, this one's subject is {}",
             sweep.role
