@@ -107,11 +107,13 @@ impl Settings {
     }
 }
 
-/// The bootstrap of a function.
+/// The bootstrap of a function: the released one where there is one, else the development build.
 pub fn program(name: &str) -> String {
-    let path = match std::env::var("REGRANT_REAL_FUNCTIONS") {
-        Ok(folder) => PathBuf::from(folder).join(name).join("bootstrap"),
-        Err(_) => Path::new(env!("CARGO_BIN_EXE_worker")).with_file_name(name),
+    let released = std::env::var("REGRANT_REAL_FUNCTIONS");
+    let released = released.map(|folder| PathBuf::from(folder).join(name).join("bootstrap"));
+    let path = match released {
+        Ok(path) if path.is_file() => path,
+        _ => Path::new(env!("CARGO_BIN_EXE_worker")).with_file_name(name),
     };
     assert!(path.is_file(), "there is no {}: run .ci/real", path.display());
     path.to_str().unwrap().to_owned()
