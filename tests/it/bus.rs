@@ -130,6 +130,12 @@ async fn skipped_and_abandoned_repairs_are_told_with_their_reason() {
     let failed_at: jiff::Timestamp = failed_at.parse().unwrap();
     assert_eq!(ends(&refused), Some(format_millis(failed_at + HOUR * (14 * 24))));
     assert_eq!(ends(&denied), None);
+    // Nothing in its record names the package: the look did.
+    assert!(
+        rig.bus.settled().iter().all(|told| told["accessPackageId"].is_string()),
+        "{:#?}",
+        rig.bus.settled()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
