@@ -21,7 +21,7 @@ use super::overview::{Overview, STALLED_AFTER};
 use super::pace::{after, since};
 use super::record::{AbandonWhy, Fact, Record, format_millis};
 use super::request::{Request, RequestId};
-use super::state::{Phase, State};
+use super::state::{Ending, Phase, State};
 use super::target::{ApiVersion, Guid, Target, TargetKind};
 
 pub use candidates::Candidates;
@@ -96,9 +96,14 @@ impl Failed {
         (self.completed_at.unwrap_or(Timestamp::MAX), &self.id)
     }
 
-    /// The same for every sweep that sees this failure, and another for the next failure.
-    fn request_id(&self) -> RequestId {
-        let of = self.completed_at.map_or_else(|| "none".to_owned(), format_millis);
+    /// The same for every sweep that sees this failure, and another for the next failure: where Graph does not say
+    /// when it was, the last repair's end tells one from the next.
+    fn request_id(&self, state: &State) -> RequestId {
+        let of = match (self.completed_at, state.last_ending()) {
+            (Some(completed_at), _) => format_millis(completed_at),
+            (None, Some(ending)) => format!("none:{}", ending.seq),
+            (None, None) => "none".to_owned(),
+        };
         known_good(format!("{OF_FAILURE}{of}"))
     }
 
@@ -113,7 +118,7 @@ impl Failed {
         if self.window_ends(window).is_some_and(|ends| ends <= now) {
             return Err(LeftOut::WindowClosed);
         }
-        let request_id = self.request_id();
+        let request_id = self.request_id(state);
         if !state.is_new(&request_id) {
             let settled = state.ending(&request_id).is_some() && state.repair.is_none();
             return Err(if settled { LeftOut::AskedAlready } else { LeftOut::UnderRepair });
@@ -123,6 +128,11 @@ impl Failed {
         }
         if let Some(why) = self.given_up(state) {
             return Err(why);
+        }
+        // Without a time nothing says whether it failed anew. So that each sweep does not ask for what just ended:
+        let just_ended = |ending: &Ending| since(ending.at, now) <= STALLED_AFTER;
+        if self.completed_at.is_none() && state.last_ending().is_some_and(just_ended) {
+            return Err(LeftOut::AskedAlready);
         }
         let since = self.completed_at.map(|at| format!(" at {}", format_millis(at))).unwrap_or_default();
         Ok(asked(
