@@ -1,7 +1,7 @@
 //! What a sweep sends, and what it leaves out and why. Reads nothing, sends nothing.
 //!
 //! Two kinds. *Failures*, as Graph lists them: one request a failure, whose id is made of the time of that failure,
-//! so that any number of sweeps ask once. *Undriven repairs*, as the trail shows them: open, and no message carries
+//! so that any number of messages is one request. *Undriven repairs*, as the trail shows them: open, and no message carries
 //! them on. Their message has an id made of the last record's number, and a record of that id stands in the trail
 //! before the message is sent; the record is what keeps two sweeps from both sending it.
 //!
