@@ -24,6 +24,7 @@ const MOST_TRIES: u32 = 4;
 /// Whatever Graph says, a throttled sweep waits as long as this.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 const HOUR_SECS: i64 = 3_600;
+const THROTTLES: &str = "Graph throttles (429)";
 
 /// What the lists held.
 #[derive(Debug, Default)]
@@ -72,6 +73,8 @@ struct Reading {
     tries: u32,
     /// Not to be asked for before.
     due: Instant,
+    /// Why the last try failed.
+    why: Option<String>,
 }
 
 /// When Graph may be asked again, after it throttled so many times without a page between.
@@ -95,7 +98,7 @@ impl Sweeper {
         while let Some(mut reading) = queue.pop_front() {
             let start = hush.until.map_or(reading.due, |until| until.max(reading.due));
             if start >= until {
-                let why = if hush.until.is_some() { "Graph throttles (429)" } else { "it failed before" };
+                let why = reading.why.as_deref().unwrap_or(THROTTLES);
                 let wait = start.saturating_duration_since(Instant::now()).as_secs();
                 listed.fault(
                     &reading,
@@ -121,7 +124,7 @@ impl Sweeper {
                 Err(Stop::Unavailable { why, retry_after }) => {
                     let wait = doubled(self.policy.retry_after, reading.tries + 1);
                     reading.due = Instant::now() + wait.max(retry_after.unwrap_or_default());
-                    reading.again(&why, &mut queue, &mut listed);
+                    reading.again(why, &mut queue, &mut listed);
                 }
                 Err(Stop::Throttled { retry_after }) => {
                     hush.times += 1;
@@ -130,7 +133,7 @@ impl Sweeper {
                         None => doubled(self.policy.retry_after, hush.times),
                     };
                     hush.until = Some(Instant::now() + wait);
-                    reading.again("Graph throttles (429)", &mut queue, &mut listed);
+                    reading.again(THROTTLES.to_owned(), &mut queue, &mut listed);
                 }
             }
         }
@@ -219,15 +222,24 @@ impl Sweeper {
 
 impl Reading {
     fn new(list: FailedList) -> Self {
-        Self { list, next: None, followed: HashSet::new(), pages: 0, tries: 0, due: Instant::now() }
+        Self {
+            list,
+            next: None,
+            followed: HashSet::new(),
+            pages: 0,
+            tries: 0,
+            due: Instant::now(),
+            why: None,
+        }
     }
 
     /// Once more, behind all others; or never, if it failed too often.
-    fn again(mut self, why: &str, queue: &mut VecDeque<Self>, listed: &mut Listed) {
+    fn again(mut self, why: String, queue: &mut VecDeque<Self>, listed: &mut Listed) {
         self.tries += 1;
         if self.tries >= MOST_TRIES {
             listed.fault(&self, &format!("{why}; asked {} times", self.tries));
         } else {
+            self.why = Some(why);
             queue.push_back(self);
         }
     }

@@ -168,6 +168,7 @@ impl Sweeper {
     /// record only when a worker takes its message, so that without this a queue that nobody reads would get the same
     /// failures again from every sweep.
     async fn room(&self, plan: &mut Plan, until: Instant) -> usize {
+        let until = until.min(Instant::now() + self.call_timeout);
         let waiting = timeout_at(until, self.queue.waiting()).await;
         match waiting.unwrap_or_else(|_| Err(anyhow!("no answer in time"))) {
             Ok(waiting) => {

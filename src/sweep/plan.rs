@@ -43,7 +43,7 @@ pub(super) struct Wish {
 /// One message to be sent.
 pub(super) enum Due {
     Undriven(Box<Undriven>),
-    Failed(Wish),
+    Failed(Box<Wish>),
 }
 
 /// Everything that is known before anything is sent.
@@ -174,7 +174,7 @@ impl Sweeper {
     fn judge_failed(&self, plan: &mut Plan, failed: &Failed, history: &History, now: Timestamp) {
         let state = State::fold(failed.target().kind, &history.records);
         match failed.wish(&state, now, self.policy.window, self.api_version) {
-            Ok(request) => plan.due.push(Due::Failed(Wish { failed: failed.clone(), request })),
+            Ok(request) => plan.due.push(Due::Failed(Box::new(Wish { failed: failed.clone(), request }))),
             Err(why) => {
                 plan.leave_out(why);
                 plan.held_back.push((failed.clone(), why));

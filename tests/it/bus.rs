@@ -19,6 +19,7 @@ use regrant::trail::Trail;
 use serde_json::{Value, json};
 
 use crate::fake_bus::{BUS, Reply};
+use crate::made::Story;
 use crate::rig::{Rig, failed_request};
 use crate::wire::{HARMS, Harm};
 
@@ -397,6 +398,27 @@ async fn message_that_goes_round_and_round_is_counted() {
         // The first delivery records that it was received; 12 hours of silence are over long before the 20th.
         assert_eq!(counts.of("ReceivedOften"), received.saturating_sub(19), "received {received} times");
     }
+}
+
+#[tokio::test]
+async fn attempt_whose_caller_died_is_counted_as_in_doubt_once() {
+    let counts = Counts::default();
+    let _guard = metrics::set_default_local_recorder(&counts);
+    let mut rig = Rig::start(&[]).await;
+    let target = put_failed(&rig, 3, |_| {});
+    let aws = Aws::from_config(sdk_config(&rig.stack.dynamodb.url));
+    let trail = Trail::new(aws, AUDIT_TABLE.to_owned(), rig.stack.tenant_id.clone());
+    let story = Story::of(target.kind, target.id.clone());
+    story.start(rig.clock.now() - HOUR * 2, "r-1", 1).append_to(&trail).await;
+    rig.send(&asked(&target, "r-1", "INC1")).await;
+    rig.deliver().await;
+    rig.deliver().await;
+    assert_eq!(
+        (counts.of("AttemptsInDoubt"), counts.of("Attempts")),
+        (1, 0),
+        "{:?}",
+        rig.kinds(&target).await
+    );
 }
 
 /// What was counted on this thread.

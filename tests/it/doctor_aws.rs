@@ -96,6 +96,7 @@ impl Deployment {
         let sweep = [
             ("dynamodb:Query", &*index),
             ("sqs:SendMessage", &queue),
+            ("sqs:GetQueueAttributes", &queue),
             ("secretsmanager:GetSecretValue", &secret),
         ];
         let allowed = BTreeMap::from([

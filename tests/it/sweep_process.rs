@@ -95,6 +95,15 @@ async fn scheduled_event_sends_and_a_dry_run_only_says_what_it_would() {
     for metric in ["SweepFound", "SweepSent", "SweepsIncomplete", "AccessRefused"] {
         assert!(output.contains(&format!("\"{metric}\"")), "{metric}: {output}");
     }
+    settings.retain(|(name, _)| *name != "AUDIT_TABLE");
+    settings.push(("AUDIT_TABLE", "another-table".to_owned()));
+    let tableless = Function::start(SWEEP, &settings).await;
+    let ended = tableless.invoke("{}".to_owned(), TIMEOUT).await;
+    assert!(matches!(ended, Ended::Error(_)), "{ended:?}");
+    let process = tableless.process();
+    process.kill();
+    assert!(process.output().await.contains("\"NoTable\""));
+
     let secret = settings.iter().find(|(name, _)| *name == "GRAPH_CLIENT_SECRET").unwrap().1.clone();
     let tokens = stack.graph.issued_tokens();
     assert!(!tokens.is_empty());

@@ -28,8 +28,9 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// Find failed deliveries and repairs that nothing drives any more, and send them to the queue
 ///
 /// Reads Graph's lists of failed and partially delivered requests and the trail, leaves out what is under repair, was
-/// asked for before, was given up, or is too old, and sends the rest, most urgent first, SWEEP_LIMIT less what waits in
-/// the queue. In this process with the sweep's settings, or with --function by the deployed function. Refuses to run in this process when its clock is more than 30 s off Graph's.
+/// asked for before, was given up, or is too old, and sends the rest, most urgent first, until as many messages as the
+/// setting for its limit says wait in the queue. In this process with the sweep's settings, or with --function by the
+/// deployed function. Refuses to run in this process when its clock is more than 30 s off Graph's.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -1,8 +1,8 @@
 //! What a sweep sends, and what it leaves out and why. Reads nothing, sends nothing.
 //!
 //! Two kinds. *Failures*, as Graph lists them: one request a failure, whose id is made of the time of that failure,
-//! so that any number of messages is one request. *Undriven repairs*, as the trail shows them: open, and no message carries
-//! them on. Their message has an id made of the last record's number, and a record of that id stands in the trail
+//! so that any number of messages is one request. *Undriven repairs*, as the trail shows them: open, and no message
+//! carries them on. Their message has an id made of the last record's number, and a record of that id stands in the trail
 //! before the message is sent; the record is what keeps two sweeps from both sending it.
 //!
 //! ```text
@@ -52,7 +52,7 @@ pub struct Failed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LeftOut {
     UnderRepair,
-    /// A sweep has asked for this very failure before.
+    /// A sweep has asked for this very failure before; or nobody knows when it was, and a repair ended a short while ago.
     AskedAlready,
     /// `MAX_ATTEMPTS` are used up and nothing new has failed since: a person decides.
     AttemptsExhausted,
