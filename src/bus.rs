@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
+use anyhow::anyhow;
 use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::config::timeout::TimeoutConfig;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
@@ -29,8 +29,16 @@ pub struct Bus {
     aws: Aws,
     client: OnceCell<Client>,
     name: String,
-    /// The last put had no answer in time: until one has, the next are not waited for so long.
+    /// The last put had no answer in its full time, or an error: until one has, the next are not waited for so long.
     is_silent: AtomicBool,
+}
+
+/// Why an event was not put.
+enum NotPut {
+    /// The bus answered, and did not take it.
+    Refused(anyhow::Error),
+    /// The call failed as a whole.
+    Failed(anyhow::Error),
 }
 
 impl Bus {
@@ -45,11 +53,23 @@ impl Bus {
         let longest = if self.is_silent.load(Ordering::Relaxed) { SILENT_PUT } else { LONGEST_PUT };
         let patience = patience.min(longest);
         let put = tokio::time::timeout(patience, self.put_patiently(event)).await;
-        self.is_silent.store(put.is_err(), Ordering::Relaxed);
-        put.unwrap_or_else(|_| bail!("EventBridge: no answer within {} ms", patience.as_millis()))
+        let (is_silent, put) = match put {
+            Ok(Ok(())) => (Some(false), Ok(())),
+            Ok(Err(NotPut::Refused(error))) => (Some(false), Err(error)),
+            Ok(Err(NotPut::Failed(error))) => (Some(true), Err(error)),
+            Err(_) => {
+                let why = anyhow!("EventBridge: no answer within {} ms", patience.as_millis());
+                // A put that was cut short says nothing about the bus.
+                ((patience == longest).then_some(true), Err(why))
+            }
+        };
+        if let Some(is_silent) = is_silent {
+            self.is_silent.store(is_silent, Ordering::Relaxed);
+        }
+        put
     }
 
-    async fn put_patiently(&self, event: &Event) -> anyhow::Result<()> {
+    async fn put_patiently(&self, event: &Event) -> Result<(), NotPut> {
         let entry = PutEventsRequestEntry::builder()
             .source(SOURCE)
             .detail_type(event.kind.detail_type())
@@ -59,14 +79,16 @@ impl Bus {
         let mut pause = FIRST_PAUSE;
         for tried in 1.. {
             let call = self.client().await.put_events().entries(entry.clone());
-            let answer = call.send().await.map_err(|error| anyhow!("EventBridge: {}", describe(&error)))?;
+            let answer = call.send().await;
+            let answer =
+                answer.map_err(|error| NotPut::Failed(anyhow!("EventBridge: {}", describe(&error))))?;
             // The call succeeds whatever becomes of its entries.
             if answer.failed_entry_count() == 0 {
                 break;
             }
             let code = answer.entries().first().and_then(|entry| entry.error_code()).unwrap_or("no code");
             if tried >= MOST_TRIES || !is_passing(code) {
-                bail!("EventBridge: the event was not taken, `{code}`");
+                return Err(NotPut::Refused(anyhow!("EventBridge: the event was not taken, `{code}`")));
             }
             tokio::time::sleep(pause).await;
             pause *= 2;

@@ -100,9 +100,10 @@ impl Delivery {
         self.deadline.left_less(reserve)
     }
 
-    /// How long telling others may take while a call to Graph, its answer and its record are still to come.
-    pub fn time_beside_a_call(&self, call_timeout: Duration) -> Duration {
-        self.deadline.left_less(call_timeout + CALL_RESERVE * 2)
+    /// How long telling others may take while a call to Graph, its answer and its record are still to come: the
+    /// shortest call that is worth it, for a longer one is cut to what is left.
+    pub fn time_beside_a_call(&self) -> Duration {
+        self.deadline.left_less(SHORTEST_CALL + CALL_RESERVE * 2)
     }
 
     /// How long one call to Graph may take; `None` if it could not end and be recorded in time.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::anyhow;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
-    ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue, SendMessageBatchRequestEntry,
+    ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue, QueueAttributeName,
+    SendMessageBatchRequestEntry,
 };
 use tokio::sync::OnceCell;
 
@@ -136,6 +137,15 @@ impl Queue {
             pause *= 2;
         }
         Ok(Vec::new())
+    }
+
+    /// How many messages wait to be received, about: neither those that are put off nor those under way.
+    pub async fn waiting(&self) -> anyhow::Result<usize> {
+        const NAME: QueueAttributeName = QueueAttributeName::ApproximateNumberOfMessages;
+        let call = self.client().await.get_queue_attributes().queue_url(&self.url).attribute_names(NAME);
+        let answer = call.send().await.map_err(|error| anyhow!("SQS: {}", describe(&error)))?;
+        let number = answer.attributes().and_then(|attributes| attributes.get(&NAME)?.parse().ok());
+        number.ok_or_else(|| anyhow!("SQS: no `{}` in the answer", NAME.as_str()))
     }
 
     /// Puts messages off. One that cannot be put off comes back early, which costs a look and harms nothing;

@@ -144,9 +144,7 @@ impl<'a> Run<'a> {
                 Step::Settled => return Ok(Then::Settled),
                 Step::PutOff(until) if self.halted => return Ok(Then::Halt(until)),
                 Step::PutOff(until) => return Ok(Then::PutOff(until)),
-                Step::Record(fact) => {
-                    self.record(fact).await?;
-                }
+                Step::Record(fact) => self.record_and_count(fact).await?,
                 Step::Look => self.look().await?,
                 Step::Attempt(intent) => self.attempt(intent).await?,
             }
@@ -194,7 +192,13 @@ impl<'a> Run<'a> {
     /// After everything else that this delivery does for the request.
     async fn tell_end(&self) {
         match self.state.ending(&self.request.request_id) {
-            Some(ending) => self.telling().settled(ending.seq, self.settled_here).await,
+            Some(ending) => {
+                let package = match &self.seen {
+                    Some(Look::Seen(sight)) if self.settled_here => sight.access_package_id.as_deref(),
+                    _ => None,
+                };
+                self.telling().settled(ending.seq, self.settled_here, package).await;
+            }
             None if self.recorded == 0 => self.telling().nothing_recorded(),
             None => {}
         }
@@ -342,6 +346,20 @@ impl<'a> Run<'a> {
             }
             Err(AppendError::Store(error)) => Err(self.no_table(&error)),
         }
+    }
+
+    /// As [`Self::record`]. What the rules record of an attempt is that its caller died.
+    async fn record_and_count(&mut self, fact: Fact) -> Result<(), Stop> {
+        let lost = match &fact {
+            Fact::AttemptEnded(ended) => Some(ended.clone()),
+            _ => None,
+        };
+        if self.record(fact).await? == Recorded::Stored
+            && let Some(ended) = lost
+        {
+            telemetry::attempt_lost(self.request, &ended);
+        }
+        Ok(())
     }
 
     /// What happened is always recorded: after a lost race at the next number, for as long as there is time, and

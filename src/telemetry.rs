@@ -82,6 +82,12 @@ pub fn attempt_ended(request: &Request, ended: &AttemptEnded, misconfigured: boo
     }
 }
 
+/// An attempt that another process left open: nobody knows whether Graph got it.
+pub fn attempt_lost(request: &Request, ended: &AttemptEnded) {
+    count("AttemptsInDoubt");
+    warn!(target.id = %request.target.id, request.id = %request.request_id, attempt = ended.attempt, "the caller of an attempt never came back");
+}
+
 /// A look that saw nothing leaves no record, so it leaves a line.
 pub fn looked(request: &Request, look: &Look, duration: Duration) {
     latency(duration);
@@ -185,6 +191,12 @@ pub fn sweep_sent(number: usize) {
 pub fn sweep_incomplete(why: &str) {
     count("SweepsIncomplete");
     error!(why, "the sweep is incomplete");
+}
+
+/// The table failed a sweep.
+pub fn sweep_without_table(error: &anyhow::Error) {
+    count("NoTable");
+    error!("the audit table: {error:#}");
 }
 
 /// Graph refuses a list: an administrator must act.

@@ -48,8 +48,9 @@ pub struct Telling<'a> {
 }
 
 impl Telling<'_> {
-    /// The request is settled by record `seq`, which this delivery made (`here`) or found.
-    pub async fn settled(&self, seq: u64, here: bool) {
+    /// The request is settled by record `seq`, which this delivery made (`here`) or found. `access_package_id` is what
+    /// the look of this delivery saw, for a repair whose records do not say.
+    pub async fn settled(&self, seq: u64, here: bool, access_package_id: Option<&str>) {
         if here {
             telemetry::settled(self.request);
         }
@@ -58,14 +59,15 @@ impl Telling<'_> {
         }
         let again = || {
             let message_id = self.delivery.message_id.as_deref();
-            event::is_to_be_told_again(self.records, seq, &self.request.request_id, message_id)
+            let now = self.clients.clock.now();
+            event::is_to_be_told_again(self.records, seq, &self.request.request_id, message_id, now)
         };
         let key = format!("{} {seq}", self.request.target.key(self.clients.trail.tenant()));
         if !here && (self.clients.told.contains(&key) || !again()) {
             return;
         }
         let window_ends = |failed_at| after(failed_at, self.clients.policy.window);
-        let event = event::settled(&self.request.target, self.records, seq, window_ends);
+        let event = event::settled(&self.request.target, self.records, seq, access_package_id, window_ends);
         if let Some(event) = event
             && self.put(&event, self.delivery.time_for_telling()).await
         {
@@ -86,7 +88,7 @@ impl Telling<'_> {
         let tenant = self.clients.trail.tenant();
         let event =
             event::near_end(tenant, self.request, self.records, repair, access_package_id, window_ends);
-        self.put(&event, self.delivery.time_beside_a_call(self.clients.call_timeout)).await;
+        self.put(&event, self.delivery.time_beside_a_call()).await;
     }
 
     /// This delivery settled nothing and recorded nothing. Counts a message that goes round and round so.

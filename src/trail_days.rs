@@ -44,6 +44,9 @@ pub struct TrailDays {
     tenant: Guid,
 }
 
+/// The entries of a page, each by itself, or why there is none.
+pub type ReadPage = anyhow::Result<Vec<anyhow::Result<Entry>>>;
+
 /// A period being read.
 pub struct Days {
     trail: TrailDays,
@@ -51,7 +54,7 @@ pub struct Days {
     next: Timestamp,
     to: Timestamp,
     slice: SignedDuration,
-    reading: VecDeque<mpsc::Receiver<anyhow::Result<Vec<Entry>>>>,
+    reading: VecDeque<mpsc::Receiver<ReadPage>>,
 }
 
 impl TrailDays {
@@ -124,12 +127,7 @@ impl TrailDays {
     }
 
     /// Sends every page of one slice, until it is read or nobody listens.
-    async fn read_slice(
-        self,
-        from: Timestamp,
-        to: Timestamp,
-        pages: mpsc::Sender<anyhow::Result<Vec<Entry>>>,
-    ) {
+    async fn read_slice(self, from: Timestamp, to: Timestamp, pages: mpsc::Sender<ReadPage>) {
         let (from, last) = (format_millis(from), format_millis(to - SignedDuration::from_millis(1)));
         let query = self.day_query(&from[..10], &from, &last);
         let mut start = None;
@@ -144,7 +142,7 @@ impl TrailDays {
             };
             start = page.last_evaluated_key;
             let entries = page.items.unwrap_or_default().into_iter().map(entry_of).collect();
-            if pages.send(entries).await.is_err() || start.is_none() {
+            if pages.send(Ok(entries)).await.is_err() || start.is_none() {
                 return;
             }
         }
@@ -180,8 +178,14 @@ impl TrailDays {
 }
 
 impl Days {
-    /// The next page; `None` when the period is read. Pages come in the order of `at`.
+    /// The next page; `None` when the period is read. Pages come in the order of `at`. One entry that cannot be
+    /// read is an error of the whole page.
     pub async fn next(&mut self) -> Option<anyhow::Result<Vec<Entry>>> {
+        Some(self.next_each().await?.and_then(|entries| entries.into_iter().collect()))
+    }
+
+    /// As [`Days::next`], but an entry that cannot be read hides no other.
+    pub async fn next_each(&mut self) -> Option<ReadPage> {
         loop {
             while self.reading.len() < SLICES_AT_ONCE && self.next < self.to {
                 self.begin_slice();

@@ -20,7 +20,7 @@ use super::target::TargetKind;
 pub const NEAR: Duration = Duration::from_secs(48 * 60 * 60);
 
 /// When the window ends, if that is near now and the trail does not show that an earlier delivery knew it too:
-/// no record of the repair is younger than the beginning of these 48 hours.
+/// no record of the repair that was made with that question asked is younger than the beginning of these 48 hours.
 ///
 /// Uses the latest completion known: the trail's, or that of a look which shows a failed delivery. `None` for
 /// assignments, which have no window, and while no completion is known.
@@ -36,8 +36,8 @@ pub fn newly_near(
     let seen = sight.filter(|sight| is_failed(&sight.state)).and_then(|sight| sight.completed_at);
     let ends = after(known.max(seen)?, at.policy.window);
     let near_from = ends.saturating_sub(NEAR).unwrap_or(Timestamp::MIN);
-    let last_at = repair.filter(|_| known.is_some()).map(|repair| repair.last_at);
-    let is_known = last_at.is_some_and(|last_at| last_at >= near_from);
+    let judged_at = repair.filter(|_| known.is_some()).and_then(|repair| repair.judged_at);
+    let is_known = judged_at.is_some_and(|judged_at| judged_at >= near_from);
     (at.now >= near_from && !is_known).then_some(ends)
 }
 
@@ -48,7 +48,7 @@ fn is_failed(state: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::pace::Policy;
-    use super::super::past::{Past, at, circumstances, request, sight};
+    use super::super::past::{Past, answered, at, circumstances, request, sight};
     use super::super::record::{Fact, PutOffWhy};
     use super::*;
 
@@ -96,6 +96,25 @@ mod tests {
             assert_eq!(near(REQUEST, records, seen, now), expected, "{records:?} {seen:?} {now}");
         }
         assert!(!near(TargetKind::Assignment, &[HOUR], None, 13 * DAY), "assignments have no window");
+    }
+
+    #[test]
+    fn record_of_a_sweep_or_of_a_calls_end_remembers_nothing() {
+        let own = request(TargetKind::AssignmentRequest, "a");
+        let near_at = |past: &Past, now: i64| {
+            let (state, policy) = (past.state(), Policy::default());
+            newly_near(state.repair.as_ref(), None, &circumstances(&own, at(now), &policy)).is_some()
+        };
+        let mut past = Past::new(TargetKind::AssignmentRequest);
+        let call = past.start(&own, at(12 * DAY - 1), 1, &sight("DeliveryFailed", Some(0)));
+        past.end(&own, at(12 * DAY), 1, call, answered(202));
+        assert!(near_at(&past, 12 * DAY + 1), "the call's end was recorded");
+        let sweeps = request(TargetKind::AssignmentRequest, "sweep:after:2");
+        past.push(&sweeps, at(12 * DAY + HOUR), Fact::RequestJoined {});
+        assert!(near_at(&past, 12 * DAY + HOUR + 1), "a sweep sent it again");
+        let another = request(TargetKind::AssignmentRequest, "b");
+        past.push(&another, at(12 * DAY + 2 * HOUR), Fact::RequestJoined {});
+        assert!(!near_at(&past, 12 * DAY + 2 * HOUR + 1), "a worker took another request");
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl World {
             });
             let taken = repair.attempts.iter().any(Attempt::was_taken);
             let near_from = repair.failed_at().map(|failed_at| failed_at + Duration::from_secs(12 * 86_400));
-            let knows_near = near_from.is_some_and(|from| repair.last_at >= from);
+            let knows_near = near_from.is_some_and(|from| repair.judged_at.is_some_and(|at| at >= from));
             let ages = (age(repair.first_at, &[7 * DAYS]), age(repair.last_at, &[21_600]), knows_near);
             (
                 ages,

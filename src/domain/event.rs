@@ -1,15 +1,22 @@
 //! What others are told about a repair, on an event bus: made from the records, and when it is to be told again.
 //! Puts nothing anywhere.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::pace::since;
 use super::record::{AbandonWhy, Evidence, Fact, Record, Verdict, format_millis, stored_name};
 use super::request::{Request, RequestId};
 use super::target::{Guid, Target, TargetKind};
 
 /// EventBridge takes 256 KB an entry. All the rest of an event is under 8 KB: only the list of requests has no end.
 const MOST_REQUEST_BYTES: usize = 200 * 1024;
+
+/// So long after a direct invocation's record its message on the queue is received at the latest, if the queue is not
+/// full: the invocation's own 15 minutes, the 15 that SQS delays a message, and a little.
+const DIRECT_COMES_BACK: Duration = Duration::from_secs(35 * 60);
 
 /// What happened, in the words of the event's `detail-type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,11 +97,13 @@ impl Detail {
 
 /// That the repair which record `seq` settled is settled; `None` if that record settles nothing.
 ///
-/// `records` are the target's, in order. `window_ends` is when Graph stops taking the target.
+/// `records` are the target's, in order. `access_package_id` is for a repair whose records name none, as one without an
+/// attempt. `window_ends` is when Graph stops taking the target.
 pub fn settled(
     target: &Target,
     records: &[Record],
     seq: u64,
+    access_package_id: Option<&str>,
     window_ends: impl FnOnce(Timestamp) -> Timestamp,
 ) -> Option<Event> {
     let settling = records.iter().find(|record| record.seq == seq)?;
@@ -117,6 +126,9 @@ pub fn settled(
     let failed_at = own().filter_map(failed_at).last().filter(|_| is_abandoned(&settling.fact));
     let mut detail = detail(&settling.tenant_id, target, repair, own());
     (detail.verdict, detail.evidence, detail.reason) = (verdict, evidence, reason);
+    if detail.access_package_id.is_none() {
+        detail.access_package_id = access_package_id.map(str::to_owned);
+    }
     (detail.seq, detail.at) = (Some(seq), Some(format_millis(settling.at)));
     detail.window_ends = failed_at.map(|failed_at| format_millis(window_ends(failed_at)));
     Some(Event { kind: EventKind::Settled, detail })
@@ -159,13 +171,14 @@ pub fn near_end(
 /// have died before it could.
 ///
 /// Only where this very message recorded it, for that is the one which comes back after a crash; where a direct
-/// invocation of the same request did; and where somebody canceled the repair under this message, which tells
+/// invocation of the same request did a short while ago, for then its message on the queue comes; and where somebody canceled the repair under this message, which tells
 /// nobody. A later message with an old request's id is no reason.
 pub fn is_to_be_told_again(
     records: &[Record],
     seq: u64,
     request: &RequestId,
     message_id: Option<&str>,
+    now: Timestamp,
 ) -> bool {
     let Some(settling) = records.iter().find(|record| record.seq == seq) else { return false };
     let by_message =
@@ -175,7 +188,8 @@ pub fn is_to_be_told_again(
             .filter(|record| record.request_id == *request);
         return own.clone().any(by_message) || own.all(|record| record.by.message_id.is_none());
     }
-    settling.request_id == *request && (by_message(settling) || settling.by.message_id.is_none())
+    let direct = || settling.by.message_id.is_none() && since(settling.at, now) <= DIRECT_COMES_BACK;
+    settling.request_id == *request && (by_message(settling) || direct())
 }
 
 fn detail<'a>(
@@ -308,24 +322,33 @@ mod tests {
         ];
         for (index, (past, id, message, expected)) in cases.into_iter().enumerate() {
             let id = RequestId::parse(id).unwrap();
-            assert_eq!(is_to_be_told_again(&past.records, 3, &id, message), expected, "case {index}");
+            let again = |now| is_to_be_told_again(&past.records, 3, &id, message, at(now));
+            assert_eq!(again(2 + 35 * 60), expected, "case {index}");
+            // Much later only a message that took part in it has something to say.
+            let direct = past.records[2].by.message_id.is_none() && !is_canceled(&past.records[2].fact);
+            assert_eq!(again(3 + 35 * 60), expected && !direct, "case {index}, later");
         }
     }
 
     #[test]
     fn cancellation_is_no_request_and_the_window_is_told_of_what_was_abandoned() {
         let past = history(None, "cancel:1", abandoned(AbandonWhy::Canceled));
-        let event =
-            settled(&target(), &past.records, 3, |failed_at| failed_at + jiff::SignedDuration::from_secs(9));
+        let event = settled(&target(), &past.records, 3, Some("package"), |failed_at| {
+            failed_at + jiff::SignedDuration::from_secs(9)
+        });
         let expected = format!(
-            r#"{{"tenantId":"{}","target":"assignmentRequest","id":"{}","repair":1,"seq":3,"at":"{}","requestId":"r1","requests":[{{"requestId":"r1"}},{{"requestId":"r2"}}],"reason":"canceled","attempts":1,"windowEnds":"{}"}}"#,
+            r#"{{"tenantId":"{}","target":"assignmentRequest","id":"{}","accessPackageId":"package","repair":1,"seq":3,"at":"{}","requestId":"r1","requests":[{{"requestId":"r1"}},{{"requestId":"r2"}}],"reason":"canceled","attempts":1,"windowEnds":"{}"}}"#,
             guid(7),
             guid(1),
             format_millis(at(2)),
             format_millis(at(9)),
         );
         assert_eq!(event.unwrap().detail.to_json(), expected);
-        assert_eq!(settled(&target(), &past.records, 2, |at| at), None, "a record that settles nothing");
+        assert_eq!(
+            settled(&target(), &past.records, 2, None, |at| at),
+            None,
+            "a record that settles nothing"
+        );
     }
 
     #[test]

@@ -42,6 +42,9 @@ pub struct Repair {
     pub first_at: Timestamp,
     pub last_at: Timestamp,
     pub last_seq: u64,
+    /// The last record whose maker asked first whether the window's end was near. A sweep does not ask, nor does
+    /// whoever records how a call ended.
+    pub judged_at: Option<Timestamp>,
     /// When the sweep last sent it again because no message drove it.
     pub sent_again_at: Option<Timestamp>,
     pub requests: BTreeSet<RequestId>,
@@ -148,12 +151,16 @@ impl State {
             first_at: record.at,
             last_at: record.at,
             last_seq: record.seq,
+            judged_at: None,
             sent_again_at: None,
             requests: BTreeSet::new(),
             attempts: Vec::new(),
         });
         repair.last_at = record.at;
         repair.last_seq = record.seq;
+        if !is_blind(record) {
+            repair.judged_at = Some(record.at);
+        }
         repair.requests.insert(record.request_id.clone());
         repair.note(record);
         if record.fact.settles(self.kind) {
@@ -241,6 +248,21 @@ impl Repair {
             | Fact::RequestAbandoned { .. }
             | Fact::MessageRejected { .. } => {}
         }
+    }
+}
+
+/// Whether nobody had asked how near the window's end was when this record was made.
+fn is_blind(record: &Record) -> bool {
+    match &record.fact {
+        Fact::AttemptEnded(_) => true,
+        Fact::RequestJoined {} => is_sent_again(&record.request_id),
+        Fact::RequestReceived { .. }
+        | Fact::AttemptStarted(_)
+        | Fact::DeliveryPending { .. }
+        | Fact::DeliveryObserved(_)
+        | Fact::RequestSkipped { .. }
+        | Fact::RequestAbandoned { .. }
+        | Fact::MessageRejected { .. } => false,
     }
 }
 

@@ -31,6 +31,17 @@ pub struct FailedList {
     package: Option<Guid>,
 }
 
+/// What of a list Graph is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Filter by state and package, and send the package along.
+    Whole,
+    /// Filter by package only: no document says that two conditions may be joined.
+    AnyState,
+    /// As the first, but without the package.
+    Bare,
+}
+
 /// Where the next page is, as Graph said: at our own endpoint, for the token must go nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Next(Url);
@@ -88,19 +99,30 @@ impl FailedList {
     }
 
     /// The documented operator is `eq` only, so the age of a failure is the caller's to test.
-    fn query(&self, expand: bool) -> String {
+    fn query(&self, form: Form) -> String {
         let property = match self.version {
             ApiVersion::V1 => "state",
             ApiVersion::Beta => "requestState",
         };
         let mut query = format!("$filter={property} eq '{}'", self.state);
         if let Some(package) = &self.package {
-            query = format!("$filter=accessPackage/id eq '{package}' and {property} eq '{}'", self.state);
+            query = format!("$filter=accessPackage/id eq '{package}'");
+            if form != Form::AnyState {
+                query.push_str(&format!(" and {property} eq '{}'", self.state));
+            }
         }
-        if expand {
+        if form != Form::Bare {
             query.push_str("&$expand=accessPackage");
         }
         query
+    }
+
+    /// How to ask for it, one after the other as long as Graph refuses.
+    fn forms(&self) -> &'static [Form] {
+        match self.package {
+            None => &[Form::Whole, Form::Bare],
+            Some(_) => &[Form::Whole, Form::AnyState, Form::Bare],
+        }
     }
 
     /// `None` for an entry of another state or package: not every server keeps to the filter.
@@ -173,8 +195,9 @@ impl Next {
 impl GraphClient {
     /// One page: the first, or the one that `next` names. All of it together takes no longer than `timeout`.
     ///
-    /// If Graph refuses to send the access package along, it is asked again without it; if a connection breaks,
-    /// once more on another.
+    /// If Graph refuses the query, it is asked again in a plainer form: without the condition on the state, which
+    /// whoever reads the entries makes good, and without the access package; if a connection breaks, once more on
+    /// another.
     pub async fn list_page(
         &self,
         token: &Token,
@@ -183,13 +206,9 @@ impl GraphClient {
         timeout: Duration,
     ) -> PageAnswer {
         let end = Instant::now() + timeout;
-        let first = |expand| self.url(&list_path(list.version), Some(&list.query(expand)));
-        let url = next.map_or_else(|| first(true), |next| next.0.clone());
-        let heard = match self.fetch(token, &url, end, MOST_PAGE_BYTES).await {
-            Ok(heard) if heard.status == StatusCode::BAD_REQUEST && next.is_none() => {
-                self.fetch(token, &first(false), end, MOST_PAGE_BYTES).await
-            }
-            heard => heard,
+        let heard = match next {
+            Some(next) => self.fetch(token, &next.0, end, MOST_PAGE_BYTES).await,
+            None => self.first_page(token, list, end).await,
         };
         match heard {
             Ok(heard) => heard.into_page(list, self.root(), token),
@@ -198,6 +217,18 @@ impl GraphClient {
                 PageAnswer::Unavailable { reason, retry_after: None }
             }
         }
+    }
+
+    async fn first_page(&self, token: &Token, list: &FailedList, end: Instant) -> Result<Heard, String> {
+        let mut heard = Err("not asked".to_owned());
+        for form in list.forms() {
+            let url = self.url(&list_path(list.version), Some(&list.query(*form)));
+            heard = self.fetch(token, &url, end, MOST_PAGE_BYTES).await;
+            if !matches!(&heard, Ok(heard) if heard.status == StatusCode::BAD_REQUEST) {
+                break;
+            }
+        }
+        heard
     }
 }
 

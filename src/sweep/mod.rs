@@ -12,11 +12,11 @@ mod summary;
 
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, ensure};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::aws::Aws;
 use crate::clock::{Clock, Deadline};
@@ -35,6 +35,7 @@ use crate::worker::Invocation;
 pub use summary::{Action, NotSent, Row, Summary};
 
 use lists::Listed;
+use plan::Plan;
 
 /// What this process has for sweeping.
 pub struct Sweeper {
@@ -56,6 +57,9 @@ pub struct Sweeper {
 struct Budget {
     search: Instant,
     judge: Instant,
+    /// Begin a batch, and append its records.
+    append: Instant,
+    /// Send what was appended.
     send: Instant,
 }
 
@@ -66,9 +70,20 @@ impl Budget {
         Self {
             search: now + left.mul_f64(0.6),
             judge: now + left.mul_f64(0.8),
+            append: now + left.mul_f64(0.9),
             send: now + left.mul_f64(0.95),
         }
     }
+}
+
+/// What the days of the trail showed.
+#[derive(Debug, Default)]
+struct Silent {
+    targets: Vec<Target>,
+    unreadable: Vec<String>,
+    /// Why not all days were read, if they were not.
+    fault: Option<String>,
+    answered: bool,
 }
 
 /// What an invocation asks for; `true` is a dry run.
@@ -108,8 +123,8 @@ impl Sweeper {
         }
     }
 
-    /// The answer to one invocation. `Err`: the payload is none that it knows, or nothing could be read at all (no
-    /// token, no right, no table). Everything less is a summary with `complete` false.
+    /// The answer to one invocation. `Err`: the payload is none that it knows, or the trail could not be read at all (no
+    /// right, no table), without which nothing may be sent. Everything less is a summary with `complete` false.
     pub async fn answer(&self, payload: &str, invocation: &Invocation) -> anyhow::Result<Value> {
         let dry_run = asks_for_dry_run(payload)?;
         Ok(serde_json::to_value(self.sweep(dry_run, invocation).await?)?)
@@ -139,33 +154,66 @@ impl Sweeper {
         let budget = Budget::of(deadline.left_less(Duration::ZERO));
         // In boxes: what is awaited here is so deep that the compiler would not follow it.
         let (lists, days) =
-            (Box::pin(self.list_all(budget.search)), Box::pin(self.silent(now, budget.search)));
+            (Box::pin(self.list_all(now, budget.search)), Box::pin(self.silent(now, budget.search)));
         let (listed, silent) = tokio::join!(lists, days);
-        let listed = listed?;
-        if let Some(refused) = listed.all_refused() {
-            bail!("nothing can be read: {refused}");
-        }
-        let plan = Box::pin(self.plan(listed, silent, now, budget.judge)).await?;
+        let mut plan = Box::pin(self.plan(listed, silent, now, budget.judge)).await?;
+        let room = self.room(&mut plan, budget.append).await;
         if dry_run {
-            return Ok(plan.into_summary(self.limit, self.policy.window));
+            return Ok(plan.into_summary(room, self.policy.window));
         }
-        Ok(Box::pin(self.send(plan, &self.signature(invocation), budget.send)).await)
+        Ok(Box::pin(self.send(plan, room, &self.signature(invocation), budget)).await)
+    }
+
+    /// How many messages may be sent: `SWEEP_LIMIT` less what nobody has taken from the queue yet. A failure leaves a
+    /// record only when a worker takes its message, so that without this a queue that nobody reads would get the same
+    /// failures again from every sweep.
+    async fn room(&self, plan: &mut Plan, until: Instant) -> usize {
+        let until = until.min(Instant::now() + self.call_timeout);
+        let waiting = timeout_at(until, self.queue.waiting()).await;
+        match waiting.unwrap_or_else(|_| Err(anyhow!("no answer in time"))) {
+            Ok(waiting) => {
+                plan.waiting = Some(waiting);
+                self.limit.saturating_sub(waiting)
+            }
+            Err(error) => {
+                plan.faults.push(format!("how many messages wait in the queue is not known: {error:#}"));
+                self.limit
+            }
+        }
     }
 
     /// Targets that the days of the trail show silent. A repair lives no longer than `WINDOW`, a day and
     /// `GIVE_UP_AFTER` without a record; what is older than all of them, nobody has swept since.
-    async fn silent(&self, now: Timestamp, until: Instant) -> anyhow::Result<Vec<Target>> {
+    ///
+    /// What the days named before time or the table failed is kept.
+    async fn silent(&self, now: Timestamp, until: Instant) -> Silent {
         let client = aws_sdk_dynamodb::Client::new(self.aws.config().await);
         let days = TrailDays::new(client, self.trail.table().to_owned(), self.trail.tenant().clone());
         let period = self.policy.window.saturating_add(DAY).saturating_add(self.policy.give_up_after);
         let mut days = days.read_by_day(now.saturating_sub(period).unwrap_or(Timestamp::MIN), now);
-        let mut candidates = Candidates::default();
-        loop {
-            let page = tokio::time::timeout_at(until, days.next()).await;
-            let Some(page) = page.context("the trail's days were too many for the time")? else { break };
-            page?.iter().filter_map(|entry| entry.record()).for_each(|record| candidates.add(record));
-        }
-        Ok(candidates.silent(now))
+        let (mut candidates, mut found) = (Candidates::default(), Silent::default());
+        let fault = loop {
+            let page = match timeout_at(until, days.next_each()).await {
+                Err(_) => break Some(anyhow!("the trail's days were too many for the time")),
+                Ok(None) => break None,
+                Ok(Some(Err(error))) => {
+                    telemetry::sweep_without_table(&error);
+                    break Some(error);
+                }
+                Ok(Some(Ok(page))) => page,
+            };
+            found.answered = true;
+            for entry in page {
+                match entry {
+                    Ok(entry) => entry.record().into_iter().for_each(|record| candidates.add(record)),
+                    Err(error) => found.unreadable.push(format!("{error:#}")),
+                }
+            }
+        };
+        found.answered |= fault.is_none();
+        found.fault = fault.map(|error| format!("the search for undriven repairs: {error:#}"));
+        found.targets = candidates.silent(now);
+        found
     }
 
     fn signature(&self, invocation: &Invocation) -> By {

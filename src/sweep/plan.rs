@@ -11,13 +11,14 @@ use futures::stream;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Action, Listed, Row, Summary, Sweeper};
+use super::{Action, Listed, Row, Silent, Summary, Sweeper};
 use crate::domain::chain::Head;
 use crate::domain::overview::Overview;
 use crate::domain::request::Request;
 use crate::domain::state::State;
 use crate::domain::sweep::{Failed, LeftOut, Silence, last_version, send_again, silence};
 use crate::domain::target::Target;
+use crate::telemetry;
 use crate::trail::{History, HistoryError};
 
 /// Histories read at once: enough to keep the way to DynamoDB full.
@@ -39,12 +40,23 @@ pub(super) struct Wish {
     pub(super) request: Request,
 }
 
-/// Everything that is known before anything is sent; each part the most urgent first.
+/// One message to be sent.
+pub(super) enum Due {
+    Undriven(Box<Undriven>),
+    Failed(Box<Wish>),
+}
+
+/// Everything that is known before anything is sent.
 #[derive(Default)]
 pub(super) struct Plan {
     pub(super) found: usize,
-    pub(super) undriven: Vec<Undriven>,
-    pub(super) wishes: Vec<Wish>,
+    /// Open repairs that no message drives.
+    pub(super) undriven: usize,
+    /// The most urgent first.
+    pub(super) due: Vec<Due>,
+    /// Messages that nobody has taken from the queue yet, if that is known.
+    pub(super) waiting: Option<usize>,
+    graph_refused: bool,
     pub(super) left_out: BTreeMap<String, usize>,
     pub(super) unreadable: Vec<String>,
     pub(super) faults: Vec<String>,
@@ -67,17 +79,15 @@ impl Sweeper {
     pub(super) async fn plan(
         &self,
         listed: Listed,
-        silent: anyhow::Result<Vec<Target>>,
+        silent: Silent,
         now: Timestamp,
         until: Instant,
     ) -> anyhow::Result<Plan> {
-        let mut plan = Plan { found: listed.failed.len(), faults: listed.faults, ..Plan::default() };
-        plan.unreadable = listed.unreadable;
-        let mut trail_read = silent.is_ok();
-        let silent = silent.unwrap_or_else(|error| {
-            plan.faults.push(format!("the search for undriven repairs: {error:#}"));
-            Vec::new()
-        });
+        let mut plan = Plan { found: listed.failed.len(), ..Plan::default() };
+        plan.graph_refused = listed.is_refused();
+        plan.faults = listed.faults.into_iter().chain(silent.fault).collect();
+        plan.unreadable = listed.unreadable.into_iter().chain(silent.unreadable).collect();
+        let (mut trail_read, silent) = (silent.answered, silent.targets);
         let mut failed = listed.failed;
         failed.sort_by(|one, other| one.urgency().cmp(&other.urgency()));
         let window = self.policy.window;
@@ -104,7 +114,10 @@ impl Sweeper {
                     continue;
                 }
                 Read::Store(error) => {
-                    store_fault = store_fault.or(error);
+                    if let Some(error) = error {
+                        telemetry::sweep_without_table(&error);
+                        store_fault.get_or_insert(error);
+                    }
                     unread += 1;
                     continue;
                 }
@@ -115,13 +128,18 @@ impl Sweeper {
             };
             trail_read = true;
             match at.checked_sub(silent.len()).and_then(|at| failed.get(at)) {
-                None => plan.undriven.extend(self.judge_silent(target, *history, now)),
+                None => {
+                    if let Some(undriven) = self.judge_silent(target, *history, now) {
+                        plan.undriven += 1;
+                        plan.due.push(Due::Undriven(Box::new(undriven)));
+                    }
+                }
                 Some(failed) => self.judge_failed(&mut plan, failed, &history, now),
             }
         }
         drop(histories);
         plan.note_unread(unread, store_fault, trail_read)?;
-        plan.undriven.sort_by_key(|undriven| undriven.urgency(window));
+        plan.due.sort_by_cached_key(|due| due.urgency(window));
         Ok(plan)
     }
 
@@ -156,7 +174,7 @@ impl Sweeper {
     fn judge_failed(&self, plan: &mut Plan, failed: &Failed, history: &History, now: Timestamp) {
         let state = State::fold(failed.target().kind, &history.records);
         match failed.wish(&state, now, self.policy.window, self.api_version) {
-            Ok(request) => plan.wishes.push(Wish { failed: failed.clone(), request }),
+            Ok(request) => plan.due.push(Due::Failed(Box::new(Wish { failed: failed.clone(), request }))),
             Err(why) => {
                 plan.leave_out(why);
                 plan.held_back.push((failed.clone(), why));
@@ -165,14 +183,29 @@ impl Sweeper {
     }
 }
 
-impl Undriven {
-    /// As `regrant open` sorts: what never closes comes after what does; the oldest first.
-    fn urgency(&self, window: Duration) -> (Timestamp, Timestamp, Target) {
-        let first_at = self.overview.state.repair.as_ref().map_or(Timestamp::MAX, |repair| repair.first_at);
-        let ends = self.overview.window_ends(window).unwrap_or(Timestamp::MAX);
-        (ends, first_at, self.overview.target.clone())
+impl Due {
+    pub(super) fn request(&self) -> &Request {
+        match self {
+            Self::Undriven(undriven) => &undriven.request,
+            Self::Failed(wish) => &wish.request,
+        }
     }
 
+    /// What Graph takes for the shortest time first, what has no known end last; then what is under repair already,
+    /// the oldest first.
+    fn urgency(&self, window: Duration) -> (Timestamp, Timestamp, Target) {
+        let (ends, first_at) = match self {
+            Self::Undriven(undriven) => {
+                let overview = &undriven.overview;
+                (overview.window_ends(window), overview.state.repair.as_ref().map(|repair| repair.first_at))
+            }
+            Self::Failed(wish) => (wish.failed.window_ends(window), None),
+        };
+        (ends.unwrap_or(Timestamp::MAX), first_at.unwrap_or(Timestamp::MAX), self.request().target.clone())
+    }
+}
+
+impl Undriven {
     fn row(&self, action: Action, window: Duration) -> Row {
         let last = self.overview.state.repair.as_ref().and_then(|repair| repair.attempts.last());
         let state = last.map(|attempt| {
@@ -234,25 +267,30 @@ impl Plan {
             why: why.to_owned(),
             silent_since: None,
         };
-        let action = |at: usize| if at < limit { Action::Send } else { Action::OverLimit };
-        let undriven =
-            self.undriven.iter().enumerate().map(|(at, undriven)| undriven.row(action(at), window));
-        let first = self.undriven.len();
-        let wishes = self.wishes.iter().enumerate();
-        let wishes = wishes.map(|(at, wish)| of(&wish.failed, action(first + at), "failed"));
+        let due = self.due.iter().enumerate().map(|(at, due)| {
+            let action = if at < limit { Action::Send } else { Action::OverLimit };
+            match due {
+                Due::Undriven(undriven) => undriven.row(action, window),
+                Due::Failed(wish) => of(&wish.failed, action, "failed"),
+            }
+        });
         let held_back = self.held_back.iter();
         let held_back = held_back.map(|(failed, why)| of(failed, Action::LeaveOut, why.as_str()));
-        let rows = undriven.chain(wishes).chain(held_back).take(MOST_ROWS).collect();
-        let all = self.undriven.len() + self.wishes.len();
+        let rows = due.chain(held_back).take(MOST_ROWS).collect::<Vec<_>>();
+        let (all, left_out) = (self.due.len(), self.due.len() + self.held_back.len() - rows.len());
         let mut summary = self.summary();
         summary.over_limit = all.saturating_sub(limit);
         summary.would_send = Some(all.min(limit));
         summary.plan = Some(rows);
+        summary.plan_left_out = left_out;
         summary
     }
 
     /// With nothing sent yet.
     pub(super) fn summary(self) -> Summary {
-        Summary::new(self.found, self.undriven.len(), self.left_out, self.unreadable, self.faults)
+        let mut summary =
+            Summary::new(self.found, self.undriven, self.left_out, self.unreadable, self.faults);
+        (summary.waiting, summary.graph_refused) = (self.waiting, self.graph_refused);
+        summary
     }
 }

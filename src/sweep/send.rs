@@ -5,11 +5,12 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
-use super::plan::{Plan, Undriven};
-use super::{NotSent, Summary, Sweeper};
+use super::plan::{Due, Plan, Undriven};
+use super::{Budget, NotSent, Summary, Sweeper};
 use crate::domain::record::{By, Fact, Origin, Record, Source, SourceKind, VERSION};
 use crate::domain::request::Request;
 use crate::domain::sweep::LeftOut;
+use crate::telemetry;
 use crate::trail::AppendError;
 
 /// One batch call of SQS. Small, so that little lies between a record and its message.
@@ -18,6 +19,8 @@ const BATCH: usize = 10;
 const GROUP: &str = "sweep";
 /// How long one record may take, tries and all.
 const APPEND_PATIENCE: Duration = Duration::from_secs(10);
+/// What becomes of a repair that was recorded as sent again and was not.
+const RECORDED: &str = "; it was recorded, and is sent again in 12 h";
 
 /// What has been sent so far, and whether going on makes sense.
 struct Sending {
@@ -28,24 +31,21 @@ struct Sending {
     stopped: Option<&'static str>,
 }
 
+/// A request that is ready to be sent, and what to add if it cannot be.
+type Ready<'a> = (&'a Request, &'static str);
+
 impl Sweeper {
-    /// Undriven repairs first, then failures, `SWEEP_LIMIT` in all.
-    pub(super) async fn send(&self, mut plan: Plan, by: &By, until: Instant) -> Summary {
-        let all = plan.undriven.len() + plan.wishes.len();
-        let undriven = &plan.undriven[..plan.undriven.len().min(self.limit)];
-        let wishes = &plan.wishes[..plan.wishes.len().min(self.limit - undriven.len())];
+    /// The most urgent first, `room` in all.
+    pub(super) async fn send(&self, mut plan: Plan, room: usize, by: &By, budget: Budget) -> Summary {
+        let all = plan.due.len();
         let mut sending = Sending { sent: 0, driven_meanwhile: 0, not_sent: Vec::new(), stopped: None };
-        for batch in undriven.chunks(BATCH) {
-            self.send_undriven(batch, by, until, &mut sending).await;
-        }
-        for batch in wishes.chunks(BATCH) {
-            let requests = batch.iter().map(|wish| wish.request.clone()).collect::<Vec<_>>();
-            self.send_batch(&requests, until, "", &mut sending).await;
+        for batch in plan.due[..all.min(room)].chunks(BATCH) {
+            self.send_due(batch, by, budget, &mut sending).await;
         }
         (0..sending.driven_meanwhile).for_each(|_| plan.leave_out(LeftOut::DrivenMeanwhile));
         let mut summary = plan.summary();
         summary.sent = sending.sent;
-        summary.over_limit = all.saturating_sub(self.limit);
+        summary.over_limit = all.saturating_sub(room);
         if !sending.not_sent.is_empty() {
             summary.fault(&format!("{} were not sent and are named under `notSent`", sending.not_sent.len()));
         }
@@ -53,28 +53,36 @@ impl Sweeper {
         summary
     }
 
-    /// First the record: whoever appends it sends the message, and nobody else for 12 hours.
-    async fn send_undriven(&self, batch: &[Undriven], by: &By, until: Instant, sending: &mut Sending) {
-        let all = batch.iter().map(|undriven| &undriven.request);
-        if sending.is_over(all, until) {
+    /// First the records: whoever appends one sends the message, and nobody else for 12 hours. They have less time than
+    /// the messages, so that what is recorded is sent.
+    async fn send_due(&self, batch: &[Due], by: &By, budget: Budget, sending: &mut Sending) {
+        if sending.is_over(batch, budget.append) {
             return;
         }
-        let appends = batch.iter().map(|undriven| self.join(undriven, by, until));
-        let mut requests = Vec::new();
-        for (undriven, appended) in batch.iter().zip(join_all(appends).await) {
+        let appends = batch.iter().map(|due| async move {
+            match due {
+                Due::Undriven(undriven) => Some(self.join(undriven, by, budget.append).await),
+                Due::Failed(_) => None,
+            }
+        });
+        let (mut ready, mut stopped) = (Vec::new(), None);
+        for (due, appended) in batch.iter().zip(join_all(appends).await) {
             match appended {
-                Ok(()) => requests.push(undriven.request.clone()),
-                Err(AppendError::Conflict) => sending.driven_meanwhile += 1,
-                Err(AppendError::Store(error)) => {
-                    let why = format!("the audit table: {error:#}");
-                    sending.not_sent.push(NotSent::of(&undriven.request.target, why));
-                    sending.stopped = Some("not tried, for the audit table failed before");
+                None => ready.push((due.request(), "")),
+                Some(Ok(())) => ready.push((due.request(), RECORDED)),
+                Some(Err(AppendError::Conflict)) => sending.driven_meanwhile += 1,
+                Some(Err(AppendError::Store(error))) => {
+                    telemetry::sweep_without_table(&error);
+                    let why = format!(
+                        "the audit table: {error:#}; if it was recorded all the same, it is sent again in 12 h"
+                    );
+                    sending.not_sent.push(NotSent::of(&due.request().target, why));
+                    stopped = Some("not tried, for the audit table failed before");
                 }
             }
         }
-        // What is recorded is sent, whatever stops the rest.
-        let stopped = sending.stopped.take();
-        self.send_batch(&requests, until, "; it was recorded, and is sent again in 12 h", sending).await;
+        // What is ready is sent, whatever stops the rest.
+        self.send_batch(&ready, budget.send, sending).await;
         sending.stopped = stopped.or(sending.stopped);
     }
 
@@ -99,16 +107,17 @@ impl Sweeper {
         self.trail.append(&key, &undriven.head, &record, patience).await.map(drop)
     }
 
-    async fn send_batch(&self, requests: &[Request], until: Instant, hint: &str, sending: &mut Sending) {
-        if requests.is_empty() || sending.is_over(requests.iter(), until) {
+    async fn send_batch(&self, ready: &[Ready<'_>], until: Instant, sending: &mut Sending) {
+        if ready.is_empty() {
             return;
         }
-        let sent = self.queue.send_all(requests, SourceKind::Sweep, Some(GROUP), |_| ());
+        let requests = ready.iter().map(|(request, _)| (*request).clone()).collect::<Vec<_>>();
+        let sent = self.queue.send_all(&requests, SourceKind::Sweep, Some(GROUP), |_| ());
+        let not_sent =
+            |(request, hint): &Ready<'_>, why: &str| NotSent::of(&request.target, format!("{why}{hint}"));
         let Ok(refused) = timeout_at(until, sent).await else {
-            let why = format!("no answer in time: it may be in the queue{hint}");
-            sending
-                .not_sent
-                .extend(requests.iter().map(|request| NotSent::of(&request.target, why.as_str())));
+            let why = "no answer in time: it may be in the queue";
+            sending.not_sent.extend(ready.iter().map(|ready| not_sent(ready, why)));
             sending.stopped = Some("not tried, for the time was over");
             return;
         };
@@ -116,21 +125,19 @@ impl Sweeper {
         if refused.len() == requests.len() {
             sending.stopped = Some("not tried, for the queue took nothing before");
         }
-        let refused = refused.into_iter().filter_map(|(at, why)| Some((requests.get(at)?, why)));
-        sending
-            .not_sent
-            .extend(refused.map(|(request, why)| NotSent::of(&request.target, format!("{why}{hint}"))));
+        let refused = refused.into_iter().filter_map(|(at, why)| Some(not_sent(ready.get(at)?, &why)));
+        sending.not_sent.extend(refused);
     }
 }
 
 impl Sending {
-    /// Notes `requests` as not sent if nothing more is to be tried.
-    fn is_over<'a>(&mut self, requests: impl Iterator<Item = &'a Request>, until: Instant) -> bool {
+    /// Notes a batch as not sent if nothing more is to be tried.
+    fn is_over(&mut self, batch: &[Due], until: Instant) -> bool {
         if self.stopped.is_none() && Instant::now() >= until {
             self.stopped = Some("not tried, for the time was over");
         }
         let Some(why) = self.stopped else { return false };
-        self.not_sent.extend(requests.map(|request| NotSent::of(&request.target, why)));
+        self.not_sent.extend(batch.iter().map(|due| NotSent::of(&due.request().target, why)));
         true
     }
 }

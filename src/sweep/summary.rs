@@ -25,8 +25,14 @@ pub struct Summary {
     pub left_out: BTreeMap<String, usize>,
     /// What should be in the queue and, as far as is known, is not.
     pub not_sent: Vec<NotSent>,
-    /// Left to the next sweep by `SWEEP_LIMIT`.
+    /// Left to the next sweep by `SWEEP_LIMIT`, which counts what waits in the queue too.
     pub over_limit: usize,
+    /// Messages that waited in the queue before anything was sent, about; absent if that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<usize>,
+    /// Entra gave no token or Graph no list, so that an administrator must act.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub graph_refused: bool,
     /// Entries of Graph's lists and histories that cannot be read, the first of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<String>,
@@ -41,6 +47,9 @@ pub struct Summary {
     /// In a dry run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Vec<Row>>,
+    /// How many more rows the plan has than an answer can hold.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub plan_left_out: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,11 +117,14 @@ impl Summary {
             left_out,
             not_sent: Vec::new(),
             over_limit: 0,
+            waiting: None,
+            graph_refused: false,
             unreadable,
             complete: why.is_none(),
             why,
             would_send: None,
             plan: None,
+            plan_left_out: 0,
         }
     }
 
@@ -127,4 +139,8 @@ impl Summary {
         self.complete = false;
         self.why = Some(self.why.take().map_or_else(|| why.to_owned(), |before| format!("{before}; {why}")));
     }
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }

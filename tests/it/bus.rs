@@ -19,6 +19,7 @@ use regrant::trail::Trail;
 use serde_json::{Value, json};
 
 use crate::fake_bus::{BUS, Reply};
+use crate::made::Story;
 use crate::rig::{Rig, failed_request};
 use crate::wire::{HARMS, Harm};
 
@@ -130,6 +131,12 @@ async fn skipped_and_abandoned_repairs_are_told_with_their_reason() {
     let failed_at: jiff::Timestamp = failed_at.parse().unwrap();
     assert_eq!(ends(&refused), Some(format_millis(failed_at + HOUR * (14 * 24))));
     assert_eq!(ends(&denied), None);
+    // Nothing in its record names the package: the look did.
+    assert!(
+        rig.bus.settled().iter().all(|told| told["accessPackageId"].is_string()),
+        "{:#?}",
+        rig.bus.settled()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,6 +210,13 @@ async fn direct_request_is_answered_whatever_the_bus_does() {
 
 /// As `regrant cancel` records it.
 async fn cancel(rig: &Rig, target: &Target) {
+    let fact = json!({ "kind": "requestAbandoned", "why": "canceled", "requestId": "cancel:1",
+        "requestedBy": "someone", "source": { "type": "cli" } });
+    append(rig, target, fact).await;
+}
+
+/// A record of the first repair that no worker makes.
+async fn append(rig: &Rig, target: &Target, fact: Value) {
     let trail = Trail::new(
         Aws::from_config(sdk_config(&rig.stack.dynamodb.url)),
         AUDIT_TABLE.to_owned(),
@@ -210,11 +224,11 @@ async fn cancel(rig: &Rig, target: &Target) {
     );
     let key = target.key(&rig.stack.tenant_id);
     let last = rig.chains().await[&key].last().unwrap().clone();
-    let record = json!({ "v": 1, "kind": "requestAbandoned", "why": "canceled", "tenantId": rig.stack.tenant_id,
+    let mut record = json!({ "v": 1, "tenantId": rig.stack.tenant_id,
         "target": target.kind, "id": target.id, "repair": 1, "seq": last.seq + 1,
-        "at": format_millis(rig.clock.now()), "requestId": "cancel:1",
-        "by": { "function": "regrant", "version": "0", "invocationId": "i" },
-        "requestedBy": "someone", "source": { "type": "cli" } });
+        "at": format_millis(rig.clock.now()),
+        "by": { "function": "regrant", "version": "0", "invocationId": "i" } });
+    record.as_object_mut().unwrap().extend(fact.as_object().unwrap().clone());
     let record = Record::from_json(&record.to_string()).unwrap();
     let head = Head { seq: last.seq, hash: last.hash };
     trail.append(&key, &head, &record, Duration::from_secs(5)).await.unwrap();
@@ -328,6 +342,31 @@ async fn repair_that_comes_near_its_windows_end_is_told_once() {
     rig.assert_sound().await;
 }
 
+/// A repair that was silent for days is the one that is most likely to run out of time.
+#[tokio::test(flavor = "multi_thread")]
+async fn record_of_the_sweep_does_not_silence_the_event() {
+    let mut rig = Rig::start(WITH_BUS).await;
+    let target = put_failed(&rig, 11 * 24, |object| object.delivery_delay = HOUR * 90);
+    rig.send(&asked(&target, "r-1", "INC1")).await;
+    rig.deliver().await;
+    rig.pass(HOUR * 25);
+    let fact = json!({ "kind": "requestJoined", "requestId": "sweep:after:2", "reason": "sent again by the sweep",
+        "source": { "type": "sweep" } });
+    append(&rig, &target, fact).await;
+    assert_eq!(rig.bus.puts(), 0);
+    for _ in 0..3 {
+        rig.pass(HOUR);
+        rig.deliver().await;
+        rig.restart();
+    }
+    assert_eq!(
+        rig.kinds(&target).await,
+        ["attemptStarted", "attemptEnded", "requestJoined", "deliveryPending"]
+    );
+    assert_eq!(rig.bus.near_end().len(), 1, "{:#?}", rig.bus.taken());
+    rig.assert_sound().await;
+}
+
 #[tokio::test]
 async fn repair_that_nobody_can_look_at_is_told_once_by_one_process() {
     let counts = Counts::default();
@@ -359,6 +398,27 @@ async fn message_that_goes_round_and_round_is_counted() {
         // The first delivery records that it was received; 12 hours of silence are over long before the 20th.
         assert_eq!(counts.of("ReceivedOften"), received.saturating_sub(19), "received {received} times");
     }
+}
+
+#[tokio::test]
+async fn attempt_whose_caller_died_is_counted_as_in_doubt_once() {
+    let counts = Counts::default();
+    let _guard = metrics::set_default_local_recorder(&counts);
+    let mut rig = Rig::start(&[]).await;
+    let target = put_failed(&rig, 3, |_| {});
+    let aws = Aws::from_config(sdk_config(&rig.stack.dynamodb.url));
+    let trail = Trail::new(aws, AUDIT_TABLE.to_owned(), rig.stack.tenant_id.clone());
+    let story = Story::of(target.kind, target.id.clone());
+    story.start(rig.clock.now() - HOUR * 2, "r-1", 1).append_to(&trail).await;
+    rig.send(&asked(&target, "r-1", "INC1")).await;
+    rig.deliver().await;
+    rig.deliver().await;
+    assert_eq!(
+        (counts.of("AttemptsInDoubt"), counts.of("Attempts")),
+        (1, 0),
+        "{:?}",
+        rig.kinds(&target).await
+    );
 }
 
 /// What was counted on this thread.

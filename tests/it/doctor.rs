@@ -78,7 +78,7 @@ async fn healthy_deployment_is_all_ok_and_nothing_is_changed() {
     ok       rights.sweep.table       may `dynamodb:PartiQLInsert`, `dynamodb:Query`
     ok       rights.sweep.appendOnly  can add records and neither change nor remove one
     ok       rights.sweep.index       may `dynamodb:Query`
-    ok       rights.sweep.queue       may `sqs:SendMessage`
+    ok       rights.sweep.queue       may `sqs:SendMessage`, `sqs:GetQueueAttributes`
     ok       rights.sweep.secret      may `secretsmanager:GetSecretValue`
     ok       rights.report.table      may `dynamodb:Query`
     ok       rights.report.appendOnly can neither add, change nor remove a record

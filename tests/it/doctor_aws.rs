@@ -102,6 +102,7 @@ impl Deployment {
         let sweep = [
             ("dynamodb:Query", &*index),
             ("sqs:SendMessage", &queue),
+            ("sqs:GetQueueAttributes", &queue),
             ("secretsmanager:GetSecretValue", &secret),
         ];
         let report = [

@@ -25,8 +25,12 @@ const REQUEST: TargetKind = TargetKind::AssignmentRequest;
 const PATIENT: (&str, &str) = ("CALL_TIMEOUT", "5s");
 const HOUR: Duration = Duration::from_secs(3_600);
 
+/// At the beginning of an even hour, for the hour says which of two lists comes first.
 async fn rig() -> Rig {
-    Rig::start(&[PATIENT]).await
+    let rig = Rig::start(&[PATIENT]).await;
+    let into = rig.clock.now().as_second().rem_euclid(7_200).unsigned_abs();
+    rig.pass(Duration::from_secs(7_200 - into + 60));
+    rig
 }
 
 /// A sweep's process on the rig's servers; `changes` come before the rig's settings.
@@ -128,9 +132,15 @@ async fn failures_of_all_pages_and_both_states_are_sent_most_urgent_first_up_to_
         assert_eq!(body.get("requestedBy"), None);
     }
 
-    // Before the worker has recorded them they are sent again: the same ids, one request each.
-    assert_eq!(sweep(&rig, &[("SWEEP_LIMIT", "6")]).await.sent, 6);
-    assert_eq!(rig.queued().await, 12);
+    // While nobody takes them no sweep adds to them beyond the limit.
+    for _ in 0..3 {
+        let swept = sweep(&rig, &[("SWEEP_LIMIT", "6")]).await;
+        assert_eq!((swept.sent, swept.over_limit, swept.waiting), (0, 10, Some(6)), "{swept:?}");
+    }
+    assert_eq!(rig.queued().await, 6);
+    // Where there is room they are sent again: the same ids, one request each.
+    assert_eq!(sweep(&rig, &[("SWEEP_LIMIT", "8")]).await.sent, 2);
+    assert_eq!((rig.queued().await, queued_ids(&rig).await), (8, ids(5..=10)));
     rig.drive(Duration::from_secs(240)).await;
     assert_eq!(rig.applied(), 6);
     let records = rig.records(&target(5)).await;
@@ -293,6 +303,42 @@ async fn link_that_comes_twice_ends_the_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn list_that_fails_holds_up_no_other_and_the_hour_says_which_is_first() {
+    let rig = rig().await;
+    let answers =
+        |second: Answer| [Answer::json(503, &json!({})), second, Answer::json(200, &page([1], None))];
+    let lists = Stub::start(answers(Answer::json(200, &page([2], None)))).await;
+    let endpoint = lists.url.to_string();
+    let settings = [("GRAPH_ENDPOINT", &*endpoint), ("RETRY_AFTER", "300ms")];
+    assert_eq!(counts(&rig, &settings).await, (2, 0, 2));
+    let asked = |lists: &Stub| {
+        let state = |path: &str| if path.contains("deliveryFailed") { "failed" } else { "partly" };
+        lists.take_seen().iter().map(|seen| state(&seen.path)).collect::<Vec<_>>()
+    };
+    assert_eq!(asked(&lists), ["failed", "partly", "failed"]);
+    rig.pass(HOUR);
+    answers(Answer::json(200, &page([2], None))).into_iter().for_each(|answer| lists.then(answer));
+    assert!(counts(&rig, &settings).await.0 == 2);
+    assert_eq!(asked(&lists), ["partly", "failed", "partly"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packages_are_listed_where_conditions_cannot_be_joined() {
+    let rig = rig().await;
+    rig.stack.graph.refuse_and(true);
+    let package = random_guid();
+    for (n, state) in
+        [(1, ObjectState::DeliveryFailed), (2, ObjectState::PartiallyDelivered), (3, ObjectState::Delivered)]
+    {
+        rig.stack.graph.put(Simulated { access_package_id: package.clone(), state, ..failed(&rig, n, 1) });
+    }
+    rig.stack.graph.put(failed(&rig, 4, 1));
+    assert_eq!(counts(&rig, &[("SWEEP_PACKAGES", package.as_str())]).await, (2, 0, 2));
+    assert_eq!(queued_ids(&rig).await, ids(1..=2));
+    assert_eq!(rig.stack.graph.violations(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn long_throttling_ends_the_lists_and_what_was_read_is_sent() {
     let rig = rig().await;
     let lists = Stub::start([]).await;
@@ -303,7 +349,10 @@ async fn long_throttling_ends_the_lists_and_what_was_read_is_sent() {
     assert_eq!((swept.found, swept.sent, swept.complete), (1, 1, false));
     assert_eq!(lists.take_seen().len(), 2, "no other list is asked for meanwhile");
     let why = swept.why.unwrap();
-    assert!(why.contains("and what comes after it: Graph throttles (429)"), "{why}");
+    let expected = ["deliveryFailed", "partiallyDelivered"].map(|state| {
+        format!("the list of {state} requests: Graph throttles (429); a wait of 3599 s was due")
+    });
+    assert!(expected.iter().all(|fault| why.replace("3600 s", "3599 s").contains(fault)), "{why}");
     assert_eq!(queued_ids(&rig).await, ids([1]));
 }
 
@@ -437,6 +486,7 @@ async fn dry_run_only_reads() {
     assert_eq!((rig.chains().await, rig.queued().await), (before.0, 0));
     let wire = rig.wire.calls().split_off(before.1);
     let reads = |call: &crate::wire::Call| match call.server {
+        "sqs" => call.what == "GetQueueAttributes",
         "dynamodb" => call.what == "Query",
         "graph" => call.what.starts_with("GET ") || call.what.ends_with("/oauth2/v2.0/token"),
         _ => false,
@@ -450,8 +500,8 @@ async fn dry_run_only_reads() {
         rows.map(|row| format!("{} {} {}", &text(row, "id")[..8], text(row, "action"), text(row, "why")));
     let expected = [
         "00000002 send noRecord",
-        "00000001 send leaseOver",
-        "00000007 overLimit failed",
+        "00000007 send failed",
+        "00000001 overLimit leaseOver",
         "00000002 leaveOut underRepair",
         "00000003 leaveOut underRepair",
         "00000001 leaveOut underRepair",
@@ -464,19 +514,34 @@ async fn refused(rig: &Rig, changes: &[(&'static str, &str)]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sweep_that_can_read_nothing_fails_and_says_why() {
+async fn sweep_that_is_refused_everything_says_why_and_still_sends_what_the_trail_shows() {
+    let rig = rig().await;
+    undriven(&rig).await;
+    rig.stack.graph.fault_times(CallMatch::list(), 2, Fault::status(403, "Forbidden"));
+    let swept = sweep(&rig, &[("SWEEP_LIMIT", "1")]).await;
+    assert_eq!(
+        (swept.found, swept.sent, swept.complete, swept.graph_refused),
+        (0, 1, false, true),
+        "{swept:?}"
+    );
+    let why = swept.why.unwrap();
+    assert!(why.starts_with("the list of deliveryFailed requests: Graph answered HTTP 403"), "{why}");
+    assert!(why.contains("`EntitlementManagement.ReadWrite.All`") && why.contains("`SWEEP_PACKAGES`"));
+    rig.stack.graph.fault(CallMatch::token(), Fault::status(401, "invalid_client"));
+    let swept = sweep(&rig, &[]).await;
+    assert_eq!(
+        (swept.found, swept.sent, swept.complete, swept.graph_refused),
+        (0, 1, false, true),
+        "{swept:?}"
+    );
+    assert!(swept.why.as_ref().unwrap().starts_with("no token for Graph:"), "{swept:?}");
+    assert_eq!(queued_ids(&rig).await, ids([1, 2]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sweep_without_a_trail_sends_nothing_and_fails() {
     let rig = rig().await;
     rig.stack.graph.put(failed(&rig, 1, 1));
-    rig.stack.graph.fault_times(CallMatch::list(), 2, Fault::status(403, "Forbidden"));
-    let error = refused(&rig, &[]).await;
-    assert!(
-        error
-            .starts_with("nothing can be read: the list of deliveryFailed requests: Graph answered HTTP 403")
-    );
-    assert!(error.contains("`EntitlementManagement.ReadWrite.All`") && error.contains("`SWEEP_PACKAGES`"));
-    rig.stack.graph.fault(CallMatch::token(), Fault::status(401, "invalid_client"));
-    let error = refused(&rig, &[]).await;
-    assert!(error.starts_with("no token for Graph:"), "{error}");
     let error = refused(&rig, &[("AUDIT_TABLE", "another-table")]).await;
     assert!(error.contains("there is no table `another-table`"), "{error}");
     assert_eq!(rig.queued().await, 0);
@@ -496,7 +561,9 @@ async fn sweep_that_reads_or_sends_a_part_says_so() {
     let swept = sweep(&rig, &[("QUEUE_URL", &queue)]).await;
     assert_eq!((swept.sent, swept.not_sent.len(), swept.complete), (0, 12, false), "{swept:?}");
     assert_eq!(swept.not_sent[11].why, "not tried, for the queue took nothing before");
-    let sends = rig.wire.calls().split_off(before).into_iter().filter(|call| call.server == "sqs");
+    assert!(swept.why.unwrap().starts_with("how many messages wait in the queue is not known: SQS: "));
+    let sends = rig.wire.calls().split_off(before);
+    let sends = sends.into_iter().filter(|call| call.what == "SendMessageBatch");
     assert_eq!(sends.count(), 1);
     // No time at all.
     let mut invocation = rig.invocation();
@@ -537,15 +604,34 @@ async fn unreadable_history_is_named_and_holds_up_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn record_of_a_later_version_hides_no_undriven_repair() {
+    let rig = rig().await;
+    undriven(&rig).await;
+    let (trail, table) = (trail(&rig), rig.stack.dynamodb.client());
+    Story::new(REQUEST, 9)
+        .start(rig.clock.now() - SignedDuration::from_hours(20), "r", 1)
+        .append_to(&trail)
+        .await;
+    let key = target(9).key(trail.tenant());
+    let mut item = crate::made::item(&table, &key, "1").await;
+    item.insert("record".to_owned(), aws_sdk_dynamodb::types::AttributeValue::S("{\"v\":2}".to_owned()));
+    crate::made::put(&table, item).await;
+    let swept = sweep(&rig, &[]).await;
+    assert_eq!((swept.sent, swept.complete, queued_ids(&rig).await), (2, false, ids(1..=2)), "{swept:?}");
+    assert!(swept.unreadable[0].contains(&format!("record 1 of {key}")), "{swept:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn messages_of_a_sweep_are_one_group() {
     let rig = rig().await;
     rig.stack.graph.put(failed(&rig, 1, 1));
     let answer =
         json!({ "Successful": [{ "Id": "0", "MessageId": "m", "MD5OfMessageBody": "x" }], "Failed": [] });
-    let sqs = Stub::start([Answer::json(200, &answer)]).await;
+    let none = json!({ "Attributes": { "ApproximateNumberOfMessages": "0" } });
+    let sqs = Stub::start([Answer::json(200, &none), Answer::json(200, &answer)]).await;
     let url = sqs.url.to_string();
     sweep(&rig, &[("AWS_ENDPOINT_URL_SQS", &url), ("QUEUE_URL", &format!("{url}000000000000/regrant"))])
         .await;
-    let sent = serde_json::from_str::<Value>(&sqs.take_seen()[0].body).unwrap();
+    let sent = serde_json::from_str::<Value>(&sqs.take_seen()[1].body).unwrap();
     assert_eq!(sent["Entries"][0]["MessageGroupId"], "sweep");
 }

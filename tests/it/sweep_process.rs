@@ -75,16 +75,13 @@ async fn scheduled_event_sends_and_a_dry_run_only_says_what_it_would() {
     let swept = answer(&std::fs::read_to_string(event).unwrap()).await;
     let expected = json!({
         "found": 3, "undriven": 1, "sent": 2, "leftOut": { "underRepair": 1, "windowClosed": 1 },
-        "notSent": [], "overLimit": 0, "complete": true,
+        "notSent": [], "overLimit": 0, "waiting": 0, "complete": true,
     });
     assert_eq!((&swept, queued(&stack).await), (&expected, 2));
     assert_eq!(answer("{}").await["sent"], 1, "the failure again, until the worker has it; the repair not");
     stack.graph.fault_times(CallMatch::list(), 2, Fault::status(403, "Forbidden"));
-    let Ended::Error(error) = function.invoke("{}".to_owned(), TIMEOUT).await else { panic!("no error") };
-    assert!(
-        error["errorMessage"].as_str().unwrap().starts_with("nothing can be read: the list of"),
-        "{error}"
-    );
+    let refused = answer("{}").await;
+    assert_eq!((&refused["graphRefused"], &refused["complete"]), (&json!(true), &json!(false)), "{refused}");
     let Ended::Error(error) = function.invoke("[1]".to_owned(), TIMEOUT).await else { panic!("no error") };
     assert!(
         error["errorMessage"].as_str().unwrap().starts_with("expected {}, {\"dryRun\": true}"),
@@ -98,6 +95,15 @@ async fn scheduled_event_sends_and_a_dry_run_only_says_what_it_would() {
     for metric in ["SweepFound", "SweepSent", "SweepsIncomplete", "AccessRefused"] {
         assert!(output.contains(&format!("\"{metric}\"")), "{metric}: {output}");
     }
+    settings.retain(|(name, _)| *name != "AUDIT_TABLE");
+    settings.push(("AUDIT_TABLE", "another-table".to_owned()));
+    let tableless = Function::start(SWEEP, &settings).await;
+    let ended = tableless.invoke("{}".to_owned(), TIMEOUT).await;
+    assert!(matches!(ended, Ended::Error(_)), "{ended:?}");
+    let process = tableless.process();
+    process.kill();
+    assert!(process.output().await.contains("\"NoTable\""));
+
     let secret = settings.iter().find(|(name, _)| *name == "GRAPH_CLIENT_SECRET").unwrap().1.clone();
     let tokens = stack.graph.issued_tokens();
     assert!(!tokens.is_empty());
@@ -153,17 +159,20 @@ async fn command_shows_the_plan_and_sends_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn command_ends_with_4_when_incomplete_and_with_1_when_nothing_could_be_read() {
+async fn command_ends_with_4_when_incomplete_and_with_1_when_the_trail_could_not_be_read() {
     let (stack, settings) = stack().await;
     stack.graph.fault(CallMatch::list(), Fault::status(403, "Forbidden"));
     let ran = run("sweep --dry-run", &settings);
     assert_eq!(ran.code, 4, "{ran:?}");
     assert!(
-        ran.stderr.contains("incomplete: the list of deliveryFailed requests: Graph answered HTTP 403"),
+        ran.stderr.contains("\nincomplete: the list of ")
+            && ran.stderr.contains(" requests: Graph answered HTTP 403"),
         "{ran:?}"
     );
-    stack.graph.fault_times(CallMatch::list(), 2, Fault::status(403, "Forbidden"));
-    let ran = run("sweep", &settings);
+    let mut elsewhere = settings.clone();
+    elsewhere.retain(|(name, _)| *name != "AUDIT_TABLE");
+    elsewhere.push(("AUDIT_TABLE", "another-table".to_owned()));
+    let ran = run("sweep", &elsewhere);
     assert_eq!((ran.code, &*ran.stdout, queued(&stack).await), (1, "", 0));
     assert!(ran.stderr.contains("error: nothing can be read: "), "{ran:?}");
     let ran = run("sweep", &[("SWEEP_LIMIT", "many".to_owned())]);

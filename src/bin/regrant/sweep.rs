@@ -28,9 +28,9 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// Find failed deliveries and repairs that nothing drives any more, and send them to the queue
 ///
 /// Reads Graph's lists of failed and partially delivered requests and the trail, leaves out what is under repair, was
-/// asked for before, was given up, or is too old, and sends the rest, most urgent first. In this process with the
-/// sweep's settings, or with --function by the deployed function. A failure is asked for once however often this
-/// runs. Refuses to run in this process when its clock is more than 30 s off Graph's.
+/// asked for before, was given up, or is too old, and sends the rest, most urgent first, until as many messages as the
+/// setting for its limit says wait in the queue. In this process with the sweep's settings, or with --function by the
+/// deployed function. Refuses to run in this process when its clock is more than 30 s off Graph's.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -40,7 +40,7 @@ Examples:
 
 Exit codes:
   0  everything found was read, and what was due is in the queue (with --dry-run: could be sent)
-  1  failed: nothing could be read
+  1  failed: the trail could not be read
   2  usage
   4  incomplete: not everything could be read or sent, and what was is named; try later")]
 pub struct Arguments {
@@ -111,8 +111,14 @@ fn tell(summary: &Summary, out: &mut Out) -> anyhow::Result<()> {
     if !left_out.is_empty() {
         line.push_str(&format!("; left out: {left_out}"));
     }
+    if let Some(waiting) = summary.waiting.filter(|waiting| *waiting > 0) {
+        line.push_str(&format!("; waiting in the queue before: {waiting}"));
+    }
     if summary.over_limit > 0 {
         line.push_str(&format!("; over SWEEP_LIMIT, for the next sweep: {}", summary.over_limit));
+    }
+    if summary.plan_left_out > 0 {
+        line.push_str(&format!("; not shown: {}", counted(summary.plan_left_out as u64, "more row")));
     }
     out.line(line)
 }

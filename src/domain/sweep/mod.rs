@@ -1,8 +1,8 @@
 //! What a sweep sends, and what it leaves out and why. Reads nothing, sends nothing.
 //!
 //! Two kinds. *Failures*, as Graph lists them: one request a failure, whose id is made of the time of that failure,
-//! so that any number of sweeps ask once. *Undriven repairs*, as the trail shows them: open, and no message carries
-//! them on. Their message has an id made of the last record's number, and a record of that id stands in the trail
+//! so that any number of messages is one request. *Undriven repairs*, as the trail shows them: open, and no message
+//! carries them on. Their message has an id made of the last record's number, and a record of that id stands in the trail
 //! before the message is sent; the record is what keeps two sweeps from both sending it.
 //!
 //! ```text
@@ -21,7 +21,7 @@ use super::overview::{Overview, STALLED_AFTER};
 use super::pace::{after, since};
 use super::record::{AbandonWhy, Fact, Record, format_millis};
 use super::request::{Request, RequestId};
-use super::state::{Phase, State};
+use super::state::{Ending, Phase, State};
 use super::target::{ApiVersion, Guid, Target, TargetKind};
 
 pub use candidates::Candidates;
@@ -52,7 +52,7 @@ pub struct Failed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LeftOut {
     UnderRepair,
-    /// A sweep has asked for this very failure before.
+    /// A sweep has asked for this very failure before; or nobody knows when it was, and a repair ended a short while ago.
     AskedAlready,
     /// `MAX_ATTEMPTS` are used up and nothing new has failed since: a person decides.
     AttemptsExhausted,
@@ -96,9 +96,14 @@ impl Failed {
         (self.completed_at.unwrap_or(Timestamp::MAX), &self.id)
     }
 
-    /// The same for every sweep that sees this failure, and another for the next failure.
-    fn request_id(&self) -> RequestId {
-        let of = self.completed_at.map_or_else(|| "none".to_owned(), format_millis);
+    /// The same for every sweep that sees this failure, and another for the next failure: where Graph does not say
+    /// when it was, the last repair's end tells one from the next.
+    fn request_id(&self, state: &State) -> RequestId {
+        let of = match (self.completed_at, state.last_ending()) {
+            (Some(completed_at), _) => format_millis(completed_at),
+            (None, Some(ending)) => format!("none:{}", ending.seq),
+            (None, None) => "none".to_owned(),
+        };
         known_good(format!("{OF_FAILURE}{of}"))
     }
 
@@ -113,7 +118,7 @@ impl Failed {
         if self.window_ends(window).is_some_and(|ends| ends <= now) {
             return Err(LeftOut::WindowClosed);
         }
-        let request_id = self.request_id();
+        let request_id = self.request_id(state);
         if !state.is_new(&request_id) {
             let settled = state.ending(&request_id).is_some() && state.repair.is_none();
             return Err(if settled { LeftOut::AskedAlready } else { LeftOut::UnderRepair });
@@ -123,6 +128,11 @@ impl Failed {
         }
         if let Some(why) = self.given_up(state) {
             return Err(why);
+        }
+        // Without a time nothing says whether it failed anew. So that each sweep does not ask for what just ended:
+        let just_ended = |ending: &Ending| since(ending.at, now) <= STALLED_AFTER;
+        if self.completed_at.is_none() && state.last_ending().is_some_and(just_ended) {
+            return Err(LeftOut::AskedAlready);
         }
         let since = self.completed_at.map(|at| format!(" at {}", format_millis(at))).unwrap_or_default();
         Ok(asked(

@@ -45,6 +45,14 @@ fn each_failure_is_asked_for_once_and_each_reason_leaves_it_out() {
     for (name, completed, past, now, expected) in [
         ("new", Some(0), none(), 200, ok(0)),
         ("no time known", None, none(), 200, Ok("sweep:none".to_owned())),
+        (
+            "no time known, just ended",
+            None,
+            skipped("sweep:none"),
+            100 + 12 * HOUR,
+            Err(LeftOut::AskedAlready),
+        ),
+        ("no time known, again", None, skipped("sweep:none"), 101 + 12 * HOUR, Ok("sweep:none:3".to_owned())),
         ("window open for a second more", Some(0), none(), window - 1, ok(0)),
         ("window closed", Some(0), none(), window, Err(LeftOut::WindowClosed)),
         ("open", Some(0), open.clone(), 200, Err(LeftOut::UnderRepair)),

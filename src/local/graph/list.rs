@@ -100,6 +100,9 @@ impl World {
                 return Err(call.error(400, "InvalidFilter", &message));
             }
         }
+        if self.refuse_and && query.package.is_some() && query.state.is_some() {
+            return Err(call.error(400, "InvalidFilter", "The operator 'and' is not supported here."));
+        }
         if query.package.is_some() && !query.expand.iter().any(|name| name == "accessPackage") {
             self.violation(call, "a filter on the access package needs its expansion");
         }

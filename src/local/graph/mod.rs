@@ -162,6 +162,11 @@ impl GraphSimulator {
         self.world().refuse_expand = refuse;
     }
 
+    /// Answers every filter of two conditions with 400: no document says that lists take them.
+    pub fn refuse_and(&self, refuse: bool) {
+        self.world().refuse_and = refuse;
+    }
+
     /// Only this application gets tokens; without it any does.
     pub fn set_application(&self, application: Application) {
         self.world().tokens.application = Some(application);

@@ -26,6 +26,8 @@ pub(super) struct World {
     pub violations: Vec<String>,
     pub latency: Duration,
     pub refuse_expand: bool,
+    /// Filters with more than one condition.
+    pub refuse_and: bool,
     /// Clients come by https, so that is how links begin.
     pub behind_tls: bool,
     /// Entries of a page of a list.

@@ -102,7 +102,7 @@ fn questions(function: &Deployed, place: &Place, table: &str) -> Vec<Question> {
                 "sqs:GetQueueAttributes",
                 "sqs:SendMessage",
             ],
-            Program::Sweep => &["sqs:SendMessage"],
+            Program::Sweep => &["sqs:SendMessage", "sqs:GetQueueAttributes"],
             Program::Report => &[],
         };
         if !needed.is_empty() {

@@ -31,12 +31,13 @@ pub async fn check(sweep: &Deployed) -> Option<Finding> {
             format!("the dry run of `{name}` did not end within {} s", TIMEOUT.as_secs()),
             format!("look at it by itself: regrant sweep --dry-run --function {name}"),
         ),
-        Ok(Ok(summary)) => of_summary(name, &summary),
+        Ok(Ok(summary)) => of_summary(sweep, &summary),
         Ok(Err(error)) => of_failure(sweep, &error),
     })
 }
 
-fn of_summary(name: &str, summary: &Value) -> Finding {
+fn of_summary(sweep: &Deployed, summary: &Value) -> Finding {
+    let name = &sweep.name;
     let text = |name: &str| summary.get(name).and_then(Value::as_str);
     let Some(found) = summary.get("found").and_then(Value::as_u64) else {
         return Finding::failed(CHECK, format!("`{name}` does not answer as a sweep"), "check --sweep");
@@ -46,6 +47,9 @@ fn of_summary(name: &str, summary: &Value) -> Finding {
         return Finding::ok(CHECK, format!("a dry run of `{name}` got a token, and Graph listed {found}"));
     }
     let why = text("why").unwrap_or("it does not say why");
+    if summary.get("graphRefused").and_then(Value::as_bool) == Some(true) {
+        return of_failure(sweep, &anyhow::anyhow!("{why}"));
+    }
     Finding::warning(
         CHECK,
         format!("a dry run of `{name}` saw {found}, and not everything: {why}"),
