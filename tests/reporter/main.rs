@@ -122,7 +122,9 @@ async fn week_is_named_after_its_number() {
 #[tokio::test(flavor = "multi_thread")]
 async fn busy_s3_is_asked_again() {
     let (stack, s3) = start([refusal(503, "SlowDown"), Answer::Closes]).await;
-    [200, 200, 200].map(|status| s3.then(Answer::new(status, "")));
+    for status in [200, 200, 200] {
+        s3.then(Answer::new(status, ""));
+    }
     let answer = asked(&reporter(&stack, &s3), &json!({ "every": "day" })).await.unwrap();
     assert_eq!(answer["keys"], json!(keys(&stack, "day/2026-03-05")));
     let paths = s3.take_seen().into_iter().map(|seen| seen.path).collect::<Vec<_>>();
