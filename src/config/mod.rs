@@ -18,7 +18,7 @@ use crate::domain::request::shorten;
 use crate::domain::target::{ApiVersion, Cloud, CredentialKind, Guid};
 use crate::graph::cloud::{graph_root, token_host};
 
-pub use commands::{SubmitConfig, TrailConfig};
+pub use commands::{ReportConfig, SubmitConfig, TrailConfig};
 pub use sweep::SweepConfig;
 
 /// What the worker needs.
@@ -402,33 +402,4 @@ fn duration(text: &str) -> Option<Duration> {
         .checked_mul(ms)
         .map(Duration::from_millis)
         .filter(|duration| (SHORTEST_DURATION..=LONGEST_DURATION).contains(duration))
-}
-
-/// What a report needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReportConfig {
-    pub audit_table: String,
-    pub tenant_id: Guid,
-    /// Until when after completion Graph allows a reprocess.
-    pub window: Duration,
-    /// Where a scheduled report is put.
-    pub bucket: Option<String>,
-}
-
-impl ReportConfig {
-    /// Reads the settings through `lookup`; an empty value counts as absent.
-    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let mut settings = Settings { lookup, faults: Vec::new(), has_operator: false };
-        let audit_table =
-            settings.required("AUDIT_TABLE", "a table name: 3 to 255 of `A-Za-z0-9_.-`", table_name);
-        let tenant_id = settings.required("GRAPH_TENANT_ID", GUID_RULE, |text| Guid::parse(text).ok());
-        let window = settings.duration("WINDOW", Policy::default().window);
-        let bucket = settings.get("REPORT_BUCKET");
-        match (audit_table, tenant_id, window) {
-            (Some(audit_table), Some(tenant_id), Some(window)) => {
-                Ok(Self { audit_table, tenant_id, window, bucket })
-            }
-            _ => Err(ConfigError(settings.faults)),
-        }
-    }
 }
